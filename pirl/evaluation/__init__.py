@@ -1,0 +1,1 @@
+"""Measuring policies in LIBERO: episodes, statistics, selection."""

@@ -1,0 +1,191 @@
+"""Runs planned episodes with a policy, in parallel environment workers, one forward pass for all that wait."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from pirl.envs.tasks import get_task
+from pirl.envs.workers import EnvWorkers, WorkerResult
+from pirl.evaluation.plan import PlannedEpisode
+from pirl.files import read_json_lines
+from pirl.policies.processing import PolicyProcessing
+
+MAX_LOST_PER_EPISODE = 3
+
+
+class ChunkPolicy(Protocol):
+    """What the evaluator asks of a policy: a chunk of actions [B, H, D] for an encoded observation."""
+
+    def __call__(self, observation: dict[str, Tensor]) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class EpisodeRecord:
+    """What is kept of one evaluated episode."""
+
+    suite: str
+    task_id: int
+    start_kind: str
+    start_index: int
+    start_seed: int
+    success: bool
+    env_steps: int
+    wall_s: float
+    video: str | None = None
+
+    @property
+    def key(self) -> tuple[str, int, str, int, int]:
+        """Names the planned episode that this record answers."""
+        return (self.suite, self.task_id, self.start_kind, self.start_index, self.start_seed)
+
+
+class EvaluationError(RuntimeError):
+    """An episode could not be evaluated."""
+
+
+@dataclass
+class _Running:
+    episode: PlannedEpisode
+    began: float
+    frames: list[np.ndarray]
+
+
+class Evaluator:
+    """Evaluates one policy; results are appended to a JSON-lines file, so an interrupted run goes on."""
+
+    def __init__(self, policy: ChunkPolicy, processing: PolicyProcessing, workers: EnvWorkers, chunk_size: int,
+                 *, seed: int = 0, video_dir: Path | None = None, videos: int = 0) -> None:
+        self._policy = policy
+        self._processing = processing
+        self._workers = workers
+        self._chunk_size = chunk_size
+        self._seed = seed
+        self._video_dir = video_dir
+        self._videos = videos
+
+    def run(self, plan: list[PlannedEpisode], records_path: Path, label: str) -> list[EpisodeRecord]:
+        """Run the episodes of `plan` that `records_path` does not hold yet.
+
+        Returns:
+            One record per planned episode, in the plan's order.
+
+        Raises:
+            EvaluationError: when an episode's worker died three times.
+        """
+        records_path.parent.mkdir(parents=True, exist_ok=True)
+        done = {record.key: record for record in read_records(records_path)}
+        torch.manual_seed(self._seed)
+        remaining = deque(episode for episode in plan if _key(episode) not in done)
+        with (
+            open(records_path, "a", encoding="utf-8") as file,
+            tqdm(total=len(plan), initial=len(plan) - len(remaining), desc=label, unit="episode") as bar,
+        ):
+            def keep(record: EpisodeRecord) -> None:
+                done[record.key] = record
+                file.write(json.dumps(asdict(record)) + "\n")
+                file.flush()
+                bar.update()
+
+            self._run(remaining, keep)
+        return [done[_key(episode)] for episode in plan]
+
+    def _run(self, remaining: deque[PlannedEpisode], keep: Callable[[EpisodeRecord], None]) -> None:
+        running: dict[int, _Running] = {}
+        lost: dict[PlannedEpisode, int] = {}
+        idle = list(range(self._workers.num_workers))
+        while remaining or running:
+            while idle and remaining:
+                self._begin(idle.pop(), remaining.popleft(), running)
+            ready: list[WorkerResult] = []
+            for result in self._workers.collect(timeout=1.0):
+                if result.event == "lost":
+                    episode = running.pop(result.worker).episode
+                    lost[episode] = lost.get(episode, 0) + 1
+                    logging.warning("environment worker %d was lost: %s", result.worker, result.error)
+                    if lost[episode] >= MAX_LOST_PER_EPISODE:
+                        raise EvaluationError(f"{episode}: its worker died {lost[episode]} times: {result.error}")
+                    remaining.append(episode)
+                    idle.append(result.worker)
+                    continue
+                current = running[result.worker]
+                self._film(current, result.observation)
+                if result.terminated or result.truncated:
+                    del running[result.worker]
+                    idle.append(result.worker)
+                    keep(self._record(current, result))
+                else:
+                    ready.append(result)
+            self._decide(ready, running)
+
+    def _begin(self, worker: int, episode: PlannedEpisode, running: dict[int, _Running]) -> None:
+        running[worker] = _Running(episode, time.perf_counter(), [])
+        self._workers.reset(worker, (episode.suite, episode.task_id), episode.start)
+
+    def _decide(self, ready: list[WorkerResult], running: dict[int, _Running]) -> None:
+        if not ready:
+            return
+        episodes = [running[result.worker].episode for result in ready]
+        instructions = [get_task(episode.suite, episode.task_id).language for episode in episodes]
+        observation = self._processing.encode([result.observation for result in ready], instructions)
+        with torch.inference_mode():
+            chunk = self._policy(observation)[:, : self._chunk_size]
+        actions = self._processing.decode(chunk)
+        for result, action in zip(ready, actions, strict=True):
+            self._workers.step(result.worker, np.ascontiguousarray(action))
+
+    def _film(self, current: _Running, observation: dict[str, Any] | None) -> None:
+        if self._video_dir is not None and observation is not None and self._videos > 0:
+            image = next(iter(observation["pixels"].values()))
+            current.frames.append(image[::-1, ::-1].copy())
+
+    def _record(self, current: _Running, result: WorkerResult) -> EpisodeRecord:
+        episode = current.episode
+        success = bool(result.info["is_success"])
+        return EpisodeRecord(
+            suite=episode.suite,
+            task_id=episode.task_id,
+            start_kind=episode.start.kind,
+            start_index=episode.start.index,
+            start_seed=episode.start.seed,
+            success=success,
+            env_steps=int(result.info["env_steps"]),
+            wall_s=time.perf_counter() - current.began,
+            video=self._write_video(current, success),
+        )
+
+    def _write_video(self, current: _Running, success: bool) -> str | None:
+        """Keep the first few episodes as animated pictures, one frame per decision."""
+        if self._video_dir is None or self._videos <= 0:
+            return None
+        from PIL import Image
+
+        self._videos -= 1
+        self._video_dir.mkdir(parents=True, exist_ok=True)
+        episode = current.episode
+        outcome = "success" if success else "failure"
+        name = f"{episode.suite}_{episode.task_id}_{episode.start.kind}{episode.start.index}_{outcome}.gif"
+        frames = [Image.fromarray(frame).resize((192, 192)) for frame in current.frames]
+        frames[0].save(self._video_dir / name, save_all=True, append_images=frames[1:], duration=200, loop=0)
+        return name
+
+
+def _key(episode: PlannedEpisode) -> tuple[str, int, str, int, int]:
+    start = episode.start
+    return (episode.suite, episode.task_id, start.kind, start.index, start.seed)
+
+
+def read_records(path: Path) -> list[EpisodeRecord]:
+    """Records of an earlier, possibly interrupted, run."""
+    return [EpisodeRecord(**line) for line in read_json_lines(path)]

@@ -1,0 +1,71 @@
+"""Which episodes an evaluation runs: every one is named before the first begins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pirl.envs.starts import Start
+from pirl.envs.tasks import num_tasks
+
+
+@dataclass(frozen=True)
+class PlannedEpisode:
+    """One episode of an evaluation."""
+
+    suite: str
+    task_id: int
+    start: Start
+
+
+def official_episodes(suite: str, task_ids: list[int], episodes: int) -> list[PlannedEpisode]:
+    """The first `episodes` official initial states of each task; episode i's fixtures are seeded by i."""
+    return [
+        PlannedEpisode(suite, task_id, Start(kind="official", index=index, seed=index))
+        for task_id in task_ids
+        for index in range(episodes)
+    ]
+
+
+def seeded_episodes(suite: str, task_ids: list[int], episodes: int, kind: str, seed_base: int) -> list[PlannedEpisode]:
+    """`episodes` fresh starts of each task, seeds counted up from `seed_base`."""
+    return [
+        PlannedEpisode(suite, task_id, Start(kind=kind, seed=seed_base + task_id * 10_000 + index))
+        for task_id in task_ids
+        for index in range(episodes)
+    ]
+
+
+def selection_plan(experiment: dict[str, Any]) -> list[PlannedEpisode]:
+    """Episodes that choose among a run's checkpoints; never the official states."""
+    select = experiment["select"]
+    return seeded_episodes(
+        experiment["suite"], experiment["task_ids"], select["episodes_per_task"], select["starts"],
+        select["seed_base"],
+    )
+
+
+def smoke_plan(experiment: dict[str, Any]) -> list[PlannedEpisode]:
+    """The trained tasks on official initial states."""
+    return official_episodes(
+        experiment["suite"], experiment["task_ids"], experiment["smoke_eval"]["episodes_per_task"]
+    )
+
+
+def wide_plan(experiment: dict[str, Any]) -> list[PlannedEpisode]:
+    """The trained tasks on held-out wide starts; empty when the experiment wants none."""
+    smoke = experiment["smoke_eval"]
+    return seeded_episodes(
+        experiment["suite"], experiment["task_ids"], smoke["wide_episodes_per_task"], "wide",
+        smoke["wide_seed_base"],
+    )
+
+
+def suite_plan(experiment: dict[str, Any]) -> list[PlannedEpisode]:
+    """Whole suites, or their first tasks, on official initial states."""
+    suite_eval = experiment["suite_eval"]
+    plan = []
+    for suite in suite_eval["suites"]:
+        tasks = list(range(num_tasks(suite)))[: suite_eval["tasks_per_suite"]]
+        plan += official_episodes(suite, tasks, suite_eval["episodes_per_task"])
+    return plan

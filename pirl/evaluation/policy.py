@@ -1,0 +1,50 @@
+"""Loads any LeRobot policy folder for evaluation, as `lerobot-eval` would."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lerobot.configs.policies import PreTrainedConfig
+from lerobot.envs.configs import LiberoEnv
+from lerobot.policies import get_policy_class
+from lerobot.policies.pretrained import PreTrainedPolicy
+from torch import Tensor
+
+from pirl.policies.processing import PolicyProcessing
+
+
+@dataclass
+class EvaluationPolicy:
+    """A policy, its pipelines, and how many steps of a chunk are executed."""
+
+    policy: PreTrainedPolicy
+    processing: PolicyProcessing
+    chunk_size: int
+
+    def __call__(self, observation: dict[str, Tensor]) -> Tensor:
+        """A chunk of actions [B, H, D] by the policy's own sampler, without exploration noise."""
+        if hasattr(self.policy.config, "chunk_size"):
+            return self.policy.predict_action_chunk(observation)
+        return self.policy.select_action(observation).unsqueeze(1)
+
+
+def load_policy(folder: str | Path, environment: dict[str, Any]) -> EvaluationPolicy:
+    """Load the policy in `folder` (or of that hub id).
+
+    Args:
+        folder: a standard LeRobot policy folder.
+        environment: LeRobot's LIBERO settings, without `type`.
+
+    Raises:
+        FileNotFoundError: when there is no such policy.
+    """
+    config = PreTrainedConfig.from_pretrained(folder)
+    config.device = "cuda" if torch.cuda.is_available() else "cpu"
+    policy = get_policy_class(config.type).from_pretrained(str(folder), config=config)
+    policy.to(config.device).eval()
+    settings = {key: value for key, value in environment.items() if key != "type"}
+    processing = PolicyProcessing(config, LiberoEnv(**settings), pretrained_path=folder)
+    return EvaluationPolicy(policy, processing, getattr(config, "n_action_steps", 1))

@@ -1,0 +1,96 @@
+"""From an experiment to the run configuration of one recipe, as `pirl-learner` and `pirl-actor` read it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+PI_RL_VARIANTS = {"pi_rl_flow_sde": "flow_sde", "pi_rl_flow_noise": "flow_noise"}
+WARM_START = "warm_start"
+LIBERO_STATE_DIM = 8
+LIBERO_ACTION_DIM = 7
+# LeRobot's gaussian_actor decides at every control step, so that lerobot-eval runs it unchanged.
+SAC_CHUNK_SIZE = 1
+
+
+def environment_settings(experiment: dict[str, Any]) -> dict[str, Any]:
+    """LeRobot's `env` section for the trained suite."""
+    simulation = experiment["simulation"]
+    return {
+        "type": "libero",
+        "task": experiment["suite"],
+        "camera_name": ",".join(f"{camera}_image" for camera in simulation["cameras"]),
+        "observation_height": simulation["height"],
+        "observation_width": simulation["width"],
+        "control_mode": simulation["control_mode"],
+    }
+
+
+def run_settings(experiment: dict[str, Any], recipe: str, *, warm_start: Path, demonstrations: Path,
+                 output_dir: Path) -> dict[str, Any]:
+    """The JSON that `--config_path` of learner and actor takes.
+
+    Args:
+        experiment: a complete experiment.
+        recipe: `pi_rl_flow_sde`, `pi_rl_flow_noise` or `sac`.
+        warm_start: folder of the warm-started policy.
+        demonstrations: LeRobotDataset in LIBERO's layout.
+        output_dir: where checkpoints, logs and histories go.
+    """
+    train, simulation = experiment["train"], experiment["simulation"]
+    settings: dict[str, Any] = {
+        "recipe": recipe,
+        "output_dir": str(output_dir),
+        "seed": experiment["seed"],
+        "env": environment_settings(experiment),
+        "actors": train["actors"],
+        "tracking_run": experiment["run"],
+        "rollout": {
+            "task_ids": experiment["task_ids"],
+            "starts": train["starts"],
+            "seed_base": train["seed_base"],
+            "chunk_size": SAC_CHUNK_SIZE if recipe == "sac" else simulation["chunk_size"],
+            "max_steps": simulation["max_steps"],
+            "fidelity": simulation["train_fidelity"],
+            "workers": simulation["workers"],
+            "synchronous": train["synchronous"] and recipe != "sac",
+        },
+        "budget": {"env_steps": train["env_steps"], "checkpoints": train["checkpoints"]},
+    }
+    if recipe == "sac":
+        return settings | _sac_settings(experiment, demonstrations)
+    variant = PI_RL_VARIANTS[recipe]
+    return settings | {
+        "policy": {"path": str(warm_start)},
+        "algorithm": {"type": "pi_rl", "variant": variant, **train["pi_rl"], **train[variant]},
+        "online_ratio": 1.0,
+    }
+
+
+def _sac_settings(experiment: dict[str, Any], demonstrations: Path) -> dict[str, Any]:
+    sac, simulation = experiment["train"]["sac"], experiment["simulation"]
+    images = {"agentview": "observation.images.image", "robot0_eye_in_hand": "observation.images.image2"}
+    shape = [3, simulation["height"], simulation["width"]]
+    features = {images[camera]: {"type": "VISUAL", "shape": shape} for camera in simulation["cameras"]}
+    features["observation.state"] = {"type": "STATE", "shape": [LIBERO_STATE_DIM]}
+    action = {"type": "ACTION", "shape": [SAC_CHUNK_SIZE * LIBERO_ACTION_DIM]}
+    policy = {
+        "type": "gaussian_actor",
+        "device": "cpu",
+        "push_to_hub": False,
+        "input_features": features,
+        "output_features": {"action": action},
+        "normalization_mapping": {"VISUAL": "MEAN_STD", "STATE": "MIN_MAX", "ACTION": "IDENTITY"},
+        **sac["policy"],
+    }
+    return {
+        "policy": policy,
+        "algorithm": {"type": "sac", **sac["algorithm"]},
+        "batch_size": sac["batch_size"],
+        "online_ratio": sac["online_ratio"],
+        "demonstrations": str(demonstrations),
+        "buffer": {
+            "updates_per_transition": sac["updates_per_transition"],
+            "learning_starts": sac["learning_starts"],
+        },
+    }

@@ -1,0 +1,87 @@
+"""Writes a policy as a flat, standard LeRobot folder that stock `lerobot-eval` loads unchanged."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from lerobot.utils.constants import POLICY_PREPROCESSOR_DEFAULT_NAME
+
+CONFIG_FILE = "config.json"
+TOKENIZER_STEP = "tokenizer_processor"
+TOKENIZER_FOLDER = "tokenizer"
+# What LeRobot's XVLA *environment* processor for LIBERO already does (make_xvla_libero_pre_post_processors).
+# lerobot-train saves the same steps in the policy's own preprocessor; run twice, XVLAImageToFloat refuses
+# images that are already normalised. The exported folder leaves them to the environment's side.
+XVLA_LIBERO_STEPS = frozenset({"xvla_image_to_float", "xvla_imagenet_normalize", "xvla_add_domain_id"})
+
+
+class ExportError(ValueError):
+    """The source folder is not a complete LeRobot policy."""
+
+
+def export_policy(source: Path, destination: Path) -> Path:
+    """Copy a `pretrained_model` folder so that stock evaluation in LIBERO accepts it.
+
+    XVLA's preprocessor loses the steps that LeRobot's LIBERO processor repeats, and a tokenizer that lies
+    in a local folder is bundled. The destination appears complete or not at all.
+
+    Args:
+        source: a `pretrained_model` folder written by lerobot-train or pirl.
+        destination: the new folder; replaced if it exists.
+
+    Raises:
+        ExportError: when the source lacks a file.
+    """
+    source, destination = Path(source), Path(destination)
+    preprocessor = f"{POLICY_PREPROCESSOR_DEFAULT_NAME}.json"
+    for name in (CONFIG_FILE, "model.safetensors", preprocessor):
+        if not (source / name).is_file():
+            raise ExportError(f"{source}: not a LeRobot policy folder: {name} is missing")
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=destination.parent, prefix=f".{destination.name}."))
+    try:
+        shutil.copytree(source, partial, dirs_exist_ok=True, ignore=shutil.ignore_patterns("train_config.json"))
+        policy_type = json.loads((source / CONFIG_FILE).read_text())["type"]
+        pipeline = json.loads((partial / preprocessor).read_text())
+        if policy_type == "xvla":
+            pipeline["steps"] = _without(pipeline["steps"], XVLA_LIBERO_STEPS)
+        _bundle_tokenizer(pipeline["steps"], partial, destination)
+        (partial / preprocessor).write_text(json.dumps(pipeline, indent=2))
+        partial.chmod(0o755)
+        shutil.rmtree(destination, ignore_errors=True)
+        os.replace(partial, destination)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return destination
+
+
+def _without(steps: list[dict[str, Any]], names: frozenset[str]) -> list[dict[str, Any]]:
+    return [step for step in steps if step.get("registry_name") not in names]
+
+
+def _bundle_tokenizer(steps: list[dict[str, Any]], partial: Path, destination: Path) -> None:
+    """Copy a local tokenizer into the folder and point the pipeline at the copy.
+
+    The path is relative to the working folder when the destination lies below it, so that the exported
+    folder can be versioned and used from another clone's root.
+    """
+    for step in steps:
+        if step.get("registry_name") != TOKENIZER_STEP:
+            continue
+        tokenizer = Path(step["config"]["tokenizer_name"])
+        if not tokenizer.is_dir():
+            continue
+        copy = partial / TOKENIZER_FOLDER
+        copy.mkdir(exist_ok=True)
+        for file in tokenizer.glob("*.json"):
+            if file.resolve() != (copy / file.name).resolve():
+                shutil.copyfile(file, copy / file.name)
+        final = destination.resolve() / TOKENIZER_FOLDER
+        here = Path.cwd().resolve()
+        step["config"]["tokenizer_name"] = str(final.relative_to(here) if final.is_relative_to(here) else final)

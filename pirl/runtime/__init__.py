@@ -1,0 +1,1 @@
+"""Actor, learner and supervisor: distributed online training over LeRobot's gRPC transport."""

@@ -1,0 +1,185 @@
+"""The actor's side of the transport: three streams over LeRobot's `LearnerService`, each in a thread."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from queue import Empty, Full, Queue
+from typing import Any
+
+import grpc
+from lerobot.transport import services_pb2, services_pb2_grpc
+from lerobot.transport.utils import (
+    bytes_to_state_dict,
+    grpc_channel_options,
+    python_object_to_bytes,
+    receive_bytes_in_chunks,
+    send_bytes_in_chunks,
+    transitions_to_bytes,
+)
+from lerobot.utils.transition import Transition
+
+from pirl.runtime.configuration import TransportConfig
+from pirl.runtime.messages import split_control
+
+_END = None
+
+
+class LearnerUnreachable(ConnectionError):
+    """The learner did not answer, or went away."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Parameters received from the learner."""
+
+    state: dict[str, Any]
+    policy_version: int
+
+
+class _WeightsInbox:
+    """Keeps the newest weights only; `put` is what LeRobot's receiver calls with each message."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._weights: Weights | None = None
+        self.finished = False
+
+    def put(self, data: bytes) -> None:
+        state, policy_version, finished = split_control(bytes_to_state_dict(data))
+        with self._changed:
+            self._weights = Weights(state, policy_version)
+            self.finished = self.finished or finished
+            self._changed.notify_all()
+
+    def take(self, timeout: float) -> Weights | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._weights is not None, timeout)
+            weights, self._weights = self._weights, None
+            return weights
+
+
+class LearnerClient:
+    """Connection of one actor to the learner.
+
+    Transitions and interaction messages are queued and sent in order by background threads; the newest
+    parameters wait in a queue until the actor asks for them. Queues are bounded: when the learner does
+    not keep up, `send_episode` blocks.
+    """
+
+    def __init__(self, config: TransportConfig) -> None:
+        self._config = config
+        self._address = f"{config.host}:{config.port}"
+        self._channel = grpc.insecure_channel(self._address, grpc_channel_options())
+        self._stub = services_pb2_grpc.LearnerServiceStub(self._channel)
+        self._closed = threading.Event()
+        self._failure: str | None = None
+        self._transitions: Queue = Queue(maxsize=config.max_queued_messages)
+        self._interactions: Queue = Queue(maxsize=config.max_queued_messages)
+        self._inbox = _WeightsInbox()
+        self._senders: list[threading.Thread] = []
+
+    def connect(self) -> None:
+        """Wait for the learner's `Ready`, each call under a deadline, then open the streams.
+
+        Raises:
+            LearnerUnreachable: when it does not answer within `transport.connect_timeout_s`.
+        """
+        deadline = time.monotonic() + self._config.connect_timeout_s
+        while True:
+            try:
+                self._stub.Ready(services_pb2.Empty(), timeout=5.0)
+                break
+            except grpc.RpcError as error:
+                if time.monotonic() > deadline:
+                    raise LearnerUnreachable(
+                        f"transport.host, transport.port: no learner answers at {self._address} within "
+                        f"{self._config.connect_timeout_s:.0f} s ({error.code().name}); start pirl-learner first"
+                    ) from error
+                time.sleep(0.5)
+        self._start(self._receive_parameters)
+        self._senders = [
+            self._start(self._send, self._stub.SendTransitions, services_pb2.Transition, self._transitions),
+            self._start(self._send, self._stub.SendInteractions, services_pb2.InteractionMessage,
+                        self._interactions),
+        ]
+
+    def send_episode(self, transitions: list[Transition], interaction: dict[str, Any]) -> None:
+        """Queue one complete episode and its summary."""
+        self._put(self._transitions, transitions_to_bytes(transitions))
+        self._put(self._interactions, python_object_to_bytes(interaction))
+
+    def take_weights(self, timeout: float) -> Weights | None:
+        """Newest weights that have not been taken yet, or None after `timeout` seconds.
+
+        Raises:
+            LearnerUnreachable: when the learner has gone before the run was over.
+        """
+        weights = self._inbox.take(timeout)
+        if weights is None and self._failure and not self.finished:
+            raise LearnerUnreachable(self._failure)
+        return weights
+
+    @property
+    def finished(self) -> bool:
+        """Whether the learner has said that the run is over."""
+        return self._inbox.finished
+
+    def close(self, flush_s: float = 10.0) -> None:
+        """Send what is queued, then leave."""
+        for queue in (self._transitions, self._interactions):
+            if not self._failure:
+                queue.put(_END)
+        for sender in self._senders:
+            sender.join(timeout=flush_s)
+        self._closed.set()
+        self._channel.close()
+
+    def _start(self, target: Any, *args: Any) -> threading.Thread:
+        thread = threading.Thread(target=target, args=args, daemon=True)
+        thread.start()
+        return thread
+
+    def _put(self, queue: Queue, data: bytes) -> None:
+        while True:
+            if self.finished:
+                return
+            if self._failure:
+                raise LearnerUnreachable(self._failure)
+            try:
+                queue.put(data, timeout=self._config.poll_s)
+                return
+            except Full:
+                logging.debug("[ACTOR] waiting for the learner to take messages")
+
+    def _receive_parameters(self) -> None:
+        try:
+            stream = self._stub.StreamParameters(services_pb2.Empty())
+            receive_bytes_in_chunks(stream, self._inbox, self._closed, log_prefix="[ACTOR] parameters")
+            self._failure = self._failure or f"the learner at {self._address} closed the parameter stream"
+        except (grpc.RpcError, ValueError) as error:
+            self._note_failure(error)
+
+    def _send(self, call: Any, message_class: Any, queue: Queue) -> None:
+        try:
+            call(self._messages(queue, message_class))
+        except (grpc.RpcError, ValueError) as error:
+            self._note_failure(error)
+
+    def _messages(self, queue: Queue, message_class: Any) -> Iterator[Any]:
+        while not self._closed.is_set():
+            try:
+                data = queue.get(timeout=self._config.poll_s)
+            except Empty:
+                continue
+            if data is _END:
+                return
+            yield from send_bytes_in_chunks(data, message_class)
+
+    def _note_failure(self, error: Exception) -> None:
+        if not self._closed.is_set():
+            code = error.code().name if isinstance(error, grpc.RpcError) else str(error)
+            self._failure = self._failure or f"the learner at {self._address} went away ({code})"

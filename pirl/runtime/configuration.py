@@ -1,0 +1,199 @@
+"""Configuration of one online training run, parsed with LeRobot's draccus grammar.
+
+`OnlineTrainConfig` extends LeRobot's `TrainRLServerPipelineConfig` with what LeRobot keeps in
+`GaussianActorConfig` (transport, budget, buffer sizes) but flow policies do not have, and with what
+only LIBERO rollouts need.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import draccus
+from lerobot.configs import parser
+from lerobot.configs.policies import PreTrainedConfig
+from lerobot.rl.train_rl import TrainRLServerPipelineConfig
+from lerobot.utils.constants import CHECKPOINTS_DIR, LAST_CHECKPOINT_LINK, PRETRAINED_MODEL_DIR
+
+import pirl.algorithms  # noqa: F401  (registers the `pi_rl` algorithm)
+from pirl.envs.starts import START_KINDS
+
+
+class ConfigError(ValueError):
+    """A setting is missing or wrong; the message names the key and the remedy."""
+
+
+@dataclass
+class TransportConfig:
+    """Where the learner listens and how patient both sides are."""
+
+    # Address the learner binds and the actors connect to. Loopback unless told otherwise.
+    host: str = "127.0.0.1"
+    # 0 lets the operating system choose; the supervisor passes the real port on.
+    port: int = 0
+    # Seconds an actor waits for the learner's Ready before it gives up.
+    connect_timeout_s: float = 120.0
+    # Seconds a queue read blocks before it looks at the shutdown flag again.
+    poll_s: float = 0.2
+    # Seconds between new weights for actors of off-policy algorithms (on-policy: after every update).
+    push_every_s: float = 4.0
+    # Messages held back by an actor while the learner does not take them; then the actor waits.
+    max_queued_messages: int = 64
+    # Largest message, in bytes, that the learner takes from an actor.
+    max_message_bytes: int = 512 * 1024 * 1024
+
+
+@dataclass
+class RolloutConfig:
+    """What an actor does in the simulator."""
+
+    # LIBERO task ids of `env.task`'s suite that the policy is trained on.
+    task_ids: list[int] = field(default_factory=lambda: [0])
+    # Kind of initial states episodes begin from; `official` is kept for tests.
+    starts: str = "sampled"
+    # Seeds of the starts are drawn from [seed_base, seed_base + 2**20): disjoint from demos, selection, tests.
+    seed_base: int = 10_000_000
+    # Executed steps per decision.
+    chunk_size: int = 8
+    # Episode cap in control steps; null takes the suite's own.
+    max_steps: int | None = None
+    # Physics fidelity of pirl.envs: `fast` or `exact`.
+    fidelity: str = "fast"
+    # Environment worker processes per actor.
+    workers: int = 2
+    # True: an actor waits for new weights after its share of each update (on-policy, no lag).
+    synchronous: bool = True
+
+
+@dataclass
+class BudgetConfig:
+    """When the run ends, and what it keeps on the way."""
+
+    # Control steps ingested by the learner before the run ends.
+    env_steps: int = 20_000
+    # Checkpoints written over the run, evenly spaced in environment steps; the last is always written.
+    checkpoints: int = 4
+    # Abort when neither an environment step nor an update happened for this long.
+    stall_s: float = 600.0
+
+
+@dataclass
+class BufferConfig:
+    """LeRobot ReplayBuffer sizes, in transitions (decisions)."""
+
+    online_capacity: int = 20_000
+    # Transitions before the first update of an off-policy algorithm.
+    learning_starts: int = 100
+    # Off-policy algorithms: gradient updates per ingested transition.
+    updates_per_transition: float = 1.0
+
+
+@dataclass(kw_only=True)
+class OnlineTrainConfig(TrainRLServerPipelineConfig):
+    """One online training run: `algorithm.type` selects the recipe, the policy type stays as it is."""
+
+    # Name under which metrics, checkpoints and reports file this run.
+    recipe: str = "pi_rl_flow_sde"
+    # Number of actor processes the supervisor starts.
+    actors: int = 1
+    # Which of the actors this process is, and how often it has been restarted (set by the supervisor).
+    actor_id: int = 0
+    incarnation: int = 0
+    # Torch threads of the learner during updates.
+    learner_threads: int = 2
+    transport: TransportConfig = field(default_factory=TransportConfig)
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
+    buffer: BufferConfig = field(default_factory=BufferConfig)
+    # MLflow experiment parent this run belongs to (the pipeline run's name); null disables tracking.
+    tracking_run: str | None = None
+    # Folder of the demonstrations (LeRobotDataset) available to the learner offline.
+    demonstrations: Path | None = None
+
+    def validate(self) -> None:
+        """Check every setting and resolve `policy.path`.
+
+        LeRobot's own `validate` needs a dataset and refuses an existing output folder; an online run
+        has neither restriction, so only its policy resolution is reused.
+
+        Raises:
+            ConfigError: naming the key and the remedy.
+        """
+        self._resolve_policy()
+        if self.policy is None:
+            raise ConfigError("policy: missing; give --policy.path=<checkpoint folder> or --policy.type=<type>")
+        if self.algorithm is None:
+            raise ConfigError("algorithm.type: missing; one of pi_rl, sac")
+        if self.env is None or self.env.type != "libero":
+            raise ConfigError("env.type: only 'libero' is supported; give --env.type=libero")
+        if self.output_dir is None:
+            raise ConfigError("output_dir: missing; give --output_dir=<folder for logs and checkpoints>")
+        if self.rollout.starts not in START_KINDS:
+            raise ConfigError(
+                f"rollout.starts: {self.rollout.starts!r} is not one of {', '.join(sorted(START_KINDS))}"
+            )
+        for key, value in (("actors", self.actors), ("rollout.workers", self.rollout.workers),
+                           ("budget.env_steps", self.budget.env_steps),
+                           ("rollout.chunk_size", self.rollout.chunk_size)):
+            if value < 1:
+                raise ConfigError(f"{key}: must be at least 1, got {value}")
+        if not self.rollout.task_ids:
+            raise ConfigError("rollout.task_ids: empty; name at least one task of the suite")
+        self.job_name = self.job_name or f"{self.env.type}_{self.policy.type}"
+        self.output_dir = Path(self.output_dir)
+        self.algorithm.policy_config = self.policy
+
+
+    def _resolve_policy(self) -> None:
+        """Take the policy from the last checkpoint when resuming, else from `policy.path` if given."""
+        checkpoint = latest_checkpoint(self.output_dir) if self.resume and self.output_dir else None
+        try:
+            if checkpoint is not None:
+                source = checkpoint / PRETRAINED_MODEL_DIR
+                self.policy = PreTrainedConfig.from_pretrained(source)
+                self.policy.pretrained_path = source
+            elif parser.get_path_arg("policy"):
+                resume, self.resume = self.resume, False
+                self._resolve_pretrained_from_cli()
+                self.resume = resume
+        except (FileNotFoundError, OSError) as error:
+            raise ConfigError(f"policy.path: {error}") from error
+
+
+def latest_checkpoint(output_dir: Path) -> Path | None:
+    """The run's newest complete checkpoint folder, or None."""
+    link = Path(output_dir) / CHECKPOINTS_DIR / LAST_CHECKPOINT_LINK
+    return link.resolve() if link.is_dir() else None
+
+
+def parse_config(args: Sequence[str] | None = None) -> OnlineTrainConfig:
+    """Parse `--config_path X.json` and dotted overrides, as every LeRobot command does.
+
+    Args:
+        args: command-line words; `sys.argv[1:]` when omitted.
+
+    Returns:
+        A validated configuration.
+
+    Raises:
+        ConfigError: on an unknown key or a wrong value, in one line.
+    """
+    if args is not None:
+        sys.argv = [sys.argv[0], *args]
+
+    @parser.wrap()
+    def _parse(cfg: OnlineTrainConfig) -> OnlineTrainConfig:
+        return cfg
+
+    try:
+        config = _parse()
+    except (draccus.utils.DecodingError, draccus.ParsingError) as error:
+        raise ConfigError(f"{parser.parse_arg('config_path') or 'command line'}: {error}") from error
+    except FileNotFoundError as error:
+        raise ConfigError(f"{error.filename or error}: no such file") from error
+    config.validate()
+    return config
+

@@ -1,0 +1,107 @@
+"""The learner's intake: from received bytes to the replay buffer, counting every episode once."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from dataclasses import dataclass, field
+from queue import Empty, Queue
+
+from lerobot.rl.buffer import ReplayBuffer
+from lerobot.utils.transition import Transition
+
+from pirl.runtime.messages import MessageError, decode_interaction, decode_transitions
+
+
+@dataclass
+class IntakeCounters:
+    """What has arrived so far."""
+
+    env_steps: int = 0
+    episodes: int = 0
+    successes: int = 0
+    transitions: int = 0
+    refused_messages: int = 0
+    repeated_episodes: int = 0
+
+
+@dataclass
+class Intake:
+    """Moves transitions from the transport's queues into the buffer.
+
+    Every episode carries the actor's id and its own running number, so repeats are dropped and gaps are
+    counted. `recent` holds the latest outcomes for the windowed rollout success.
+    """
+
+    transition_queue: Queue
+    interaction_queue: Queue
+    buffer: ReplayBuffer
+    window: int = 50
+    counters: IntakeCounters = field(default_factory=IntakeCounters)
+    recent: deque[bool] = field(default_factory=deque)
+    _seen: dict[int, set[int]] = field(default_factory=dict)
+    actor_totals: dict[int, dict[str, float]] = field(default_factory=dict)
+
+    def take(self, timeout: float) -> bool:
+        """Take all that waits, blocking up to `timeout` seconds for the first; True if anything came."""
+        taken = False
+        while True:
+            try:
+                data = self.transition_queue.get(timeout=0.0 if taken else timeout)
+            except Empty:
+                break
+            taken = True
+            self._take_transitions(data)
+        while not self.interaction_queue.empty():
+            self._take_interaction(self.interaction_queue.get())
+        return taken
+
+    @property
+    def recent_success_rate(self) -> float:
+        """Success under exploration noise over the latest episodes; NaN before the first."""
+        return sum(self.recent) / len(self.recent) if self.recent else float("nan")
+
+    def _take_transitions(self, data: bytes) -> None:
+        try:
+            transitions = decode_transitions(data)
+        except MessageError as error:
+            self.counters.refused_messages += 1
+            logging.error("[LEARNER] refused a message: %s", error)
+            return
+        if not self._is_new(transitions[0]):
+            return
+        for transition in transitions:
+            self.buffer.add(**transition)
+            self.counters.transitions += 1
+            self.counters.env_steps += int(transition["complementary_info"]["executed_steps"])
+            if transition["done"] or transition["truncated"]:
+                self._count_episode(bool(transition["done"]))
+
+    def _is_new(self, first: Transition) -> bool:
+        info = first["complementary_info"]
+        actor, episode = int(info["actor_id"]), int(info["episode_id"])
+        seen = self._seen.setdefault(actor, set())
+        if episode in seen:
+            self.counters.repeated_episodes += 1
+            logging.warning("[LEARNER] episode %d of actor %d came twice; dropped", episode, actor)
+            return False
+        seen.add(episode)
+        return True
+
+    def _count_episode(self, success: bool) -> None:
+        self.counters.episodes += 1
+        self.counters.successes += success
+        self.recent.append(success)
+        while len(self.recent) > self.window:
+            self.recent.popleft()
+
+    def _take_interaction(self, data: bytes) -> None:
+        try:
+            message = decode_interaction(data)
+            actor = int(message["actor_id"])
+            self.actor_totals[actor] = {
+                key: float(message[key]) for key in ("inference_s", "waiting_s", "lost_episodes")
+            }
+        except (MessageError, KeyError, TypeError, ValueError) as error:
+            self.counters.refused_messages += 1
+            logging.error("[LEARNER] refused an interaction message: %s", error)

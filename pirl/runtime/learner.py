@@ -1,0 +1,181 @@
+"""Learner process: takes transitions, updates the policy, publishes weights, writes checkpoints.
+
+    pirl-learner --config_path run.json [--transport.port=50051]
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from queue import Queue
+
+import torch
+from lerobot.rl.buffer import ReplayBuffer
+from lerobot.rl.data_sources import OnlineOfflineMixer
+from lerobot.rl.trainer import RLTrainer
+from lerobot.transport.utils import state_to_bytes
+from lerobot.utils.random_utils import set_seed
+from lerobot.utils.utils import init_logging
+
+from pirl.files import write_json_atomically
+from pirl.runtime.agent import build_agent
+from pirl.runtime.checkpoint import restore_run, save_run
+from pirl.runtime.configuration import ConfigError, OnlineTrainConfig, parse_config
+from pirl.runtime.history import TrainingHistory
+from pirl.runtime.ingest import Intake
+from pirl.runtime.messages import with_control
+from pirl.runtime.offline import load_demonstrations
+from pirl.runtime.service import BroadcastLearnerService, ParameterBoard, start_server
+
+MAX_UPDATES_PER_ROUND = 16
+LEAVE_GRACE_S = 20.0
+
+
+class Learner:
+    """One learner: an algorithm-agnostic loop around LeRobot's `RLTrainer`."""
+
+    def __init__(self, config: OnlineTrainConfig) -> None:
+        self._config = config
+        self._stop = threading.Event()
+        self._output_dir = Path(config.output_dir)
+        torch.set_num_threads(config.learner_threads)
+        set_seed(config.seed)
+        self._agent = build_agent(config)
+        self._algorithm = self._agent.algorithm
+        self._on_policy = hasattr(self._algorithm, "rollout_ready")
+        self._buffer = ReplayBuffer(
+            capacity=config.buffer.online_capacity,
+            device=config.policy.device,
+            state_keys=list(config.policy.input_features),
+            use_drq=False,
+        )
+        self._trainer = RLTrainer(self._algorithm, self._mixer(), config.batch_size)
+        self._intake = Intake(Queue(config.transport.max_queued_messages), Queue(), self._buffer)
+        self._updates = 0
+        if config.resume:
+            self._intake.counters, self._updates = restore_run(config, self._agent)
+        self._board = ParameterBoard()
+        self._history = TrainingHistory.open(config, self._intake.counters)
+        self._next_checkpoint = self._checkpoint_after(self._intake.counters.env_steps)
+        self._idle_s = self._update_s = 0.0
+        self._pushed_at = -math.inf
+
+    def stop(self) -> None:
+        """Ask the learner to write a checkpoint and leave."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Serve and train until the budget of environment steps is used up.
+
+        Raises:
+            OSError: when the port is taken.
+        """
+        shutdown = threading.Event()
+        config = self._config
+        service = BroadcastLearnerService(
+            self._board, shutdown, self._intake.transition_queue, self._intake.interaction_queue,
+            config.transport.poll_s,
+        )
+        server, port = start_server(service, config.transport.host, config.transport.port, config.actors)
+        self._publish()
+        write_json_atomically(self._output_dir / "learner.json", {"port": port, "pid": os.getpid()})
+        logging.info("[LEARNER] listening on %s:%d", config.transport.host, port)
+        try:
+            while not self._stop.is_set() and not self._done():
+                self._round()
+            self._publish(last=True)
+            self._checkpoint()
+            self._history.finish(self._intake, self._updates, self._update_s, self._idle_s)
+        finally:
+            server.stop(grace=LEAVE_GRACE_S).wait()
+            shutdown.set()
+            (self._output_dir / "learner.json").unlink(missing_ok=True)
+
+    def _mixer(self) -> OnlineOfflineMixer:
+        config = self._config
+        offline = None
+        if config.demonstrations is not None and config.online_ratio < 1.0:
+            offline = load_demonstrations(
+                config.demonstrations, self._agent.processing, config.rollout.chunk_size, config.policy.device
+            )
+            logging.info("[LEARNER] %d demonstrated transitions at hand", len(offline))
+        return OnlineOfflineMixer(self._buffer, offline, config.online_ratio)
+
+    def _round(self) -> None:
+        """Take what has arrived, update if there is enough, publish and write checkpoints when due."""
+        waited = time.perf_counter()
+        self._intake.take(timeout=0.0 if self._owed_updates() else self._config.transport.poll_s)
+        self._idle_s += time.perf_counter() - waited
+        self._history.note(self._intake, self._updates)
+        for _ in range(min(self._owed_updates(), MAX_UPDATES_PER_ROUND)):
+            self._update()
+        if self._on_policy or time.monotonic() - self._pushed_at > self._config.transport.push_every_s:
+            self._publish_if_newer()
+        if self._intake.counters.env_steps >= self._next_checkpoint and not self._owed_updates():
+            self._checkpoint()
+
+    def _owed_updates(self) -> int:
+        """Updates the algorithm is due for the transitions taken so far."""
+        if self._on_policy:
+            return int(self._algorithm.rollout_ready(self._buffer))
+        if len(self._buffer) < self._config.buffer.learning_starts:
+            return 0
+        due = self._intake.counters.transitions * self._config.buffer.updates_per_transition
+        return max(0, int(due) - self._updates)
+
+    def _update(self) -> None:
+        began = time.perf_counter()
+        stats = self._trainer.training_step()
+        self._update_s += time.perf_counter() - began
+        self._updates += 1
+        self._history.log_update(self._intake, self._updates, stats, time.perf_counter() - began)
+
+    def _done(self) -> bool:
+        return self._intake.counters.env_steps >= self._config.budget.env_steps and not self._owed_updates()
+
+    def _publish_if_newer(self) -> None:
+        if self._updates != self._published_updates:
+            self._publish()
+
+    def _publish(self, last: bool = False) -> None:
+        version = getattr(self._algorithm, "policy_version", self._updates)
+        weights = with_control(self._algorithm.get_weights(), policy_version=version, finished=last)
+        self._board.publish(state_to_bytes(weights), last=last)
+        self._published_updates = self._updates
+        self._pushed_at = time.monotonic()
+
+    def _checkpoint_after(self, env_steps: int) -> float:
+        """Environment steps at which the next checkpoint is due."""
+        spacing = self._config.budget.env_steps / max(1, self._config.budget.checkpoints)
+        return (math.floor(env_steps / spacing) + 1) * spacing
+
+    def _checkpoint(self) -> None:
+        folder = save_run(self._config, self._agent, self._intake.counters, self._updates)
+        self._history.note_checkpoint(folder, self._intake)
+        self._next_checkpoint = self._checkpoint_after(self._intake.counters.env_steps)
+        logging.info("[LEARNER] checkpoint %s", folder.name)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Console entry of `pirl-learner`."""
+    try:
+        config = parse_config(args)
+        log_dir = config.output_dir / "logs"
+        log_dir.mkdir(parents=True, exist_ok=True)
+        init_logging(log_file=log_dir / "learner.log")
+        learner = Learner(config)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: learner.stop())
+        learner.run()
+    except (ConfigError, OSError) as error:
+        sys.exit(f"pirl-learner: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""What travels between actor and learner, read safely and checked against the run.
+
+LeRobot's proto and serialisation stay as they are: transitions and weights are `torch.save` bytes,
+interaction messages are pickles. Transitions and weights are read with `weights_only=True` (LeRobot's
+`bytes_to_transitions` and `bytes_to_state_dict`); interaction messages are read by an unpickler that
+admits plain containers and numbers only, because LeRobot's own would run whatever reaches the port.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+from typing import Any
+
+import torch
+from lerobot.transport.utils import bytes_to_transitions
+from lerobot.utils.transition import Transition
+
+TRANSITION_KEYS = ("state", "action", "reward", "next_state", "done", "truncated", "complementary_info")
+CONTROL_KEY = "control"
+
+
+class MessageError(ValueError):
+    """A message from the network is malformed, hostile, or not of this run."""
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Unpickles dicts, lists, strings, booleans and numbers; refuses every class and function."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise MessageError(f"interaction message refers to {module}.{name}; only plain values are admitted")
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise MessageError("interaction message holds a persistent id; only plain values are admitted")
+
+
+def decode_interaction(data: bytes) -> dict[str, Any]:
+    """Read one interaction message.
+
+    Raises:
+        MessageError: when it is not a pickled dict of plain values.
+    """
+    try:
+        message = _PlainUnpickler(io.BytesIO(data)).load()
+    except MessageError:
+        raise
+    except Exception as error:
+        raise MessageError(f"interaction message cannot be read: {error}") from error
+    if not isinstance(message, dict) or not all(isinstance(key, str) for key in message):
+        raise MessageError("interaction message is not a dict with string keys")
+    return message
+
+
+def decode_transitions(data: bytes) -> list[Transition]:
+    """Read a list of transitions and check that each is complete and finite.
+
+    Raises:
+        MessageError: naming the first fault.
+    """
+    try:
+        transitions = bytes_to_transitions(data)
+    except Exception as error:
+        raise MessageError(f"transitions cannot be read: {error}") from error
+    if not isinstance(transitions, list) or not transitions:
+        raise MessageError("transitions message is not a non-empty list")
+    for index, transition in enumerate(transitions):
+        _check_transition(transition, index)
+    return transitions
+
+
+def _check_transition(transition: Any, index: int) -> None:
+    if not isinstance(transition, dict):
+        raise MessageError(f"transition {index} is not a dict")
+    missing = [key for key in TRANSITION_KEYS if key not in transition]
+    if missing:
+        raise MessageError(f"transition {index} lacks {', '.join(missing)}")
+    for group in ("state", "next_state", "complementary_info"):
+        tensors = transition[group]
+        if not isinstance(tensors, dict):
+            raise MessageError(f"transition {index}: {group} is not a dict")
+        for key, value in tensors.items():
+            if not isinstance(value, torch.Tensor):
+                raise MessageError(f"transition {index}: {group}[{key!r}] is not a tensor")
+            if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+                raise MessageError(f"transition {index}: {group}[{key!r}] holds NaN or infinity")
+    action = transition["action"]
+    if not isinstance(action, torch.Tensor) or not bool(torch.isfinite(action).all()):
+        raise MessageError(f"transition {index}: action is not a finite tensor")
+    if not math.isfinite(float(transition["reward"])):
+        raise MessageError(f"transition {index}: reward is not finite")
+
+
+def with_control(weights: dict[str, Any], *, policy_version: int, finished: bool) -> dict[str, Any]:
+    """Add the run's control values to an algorithm's weights; stock actors ignore the extra key."""
+    control = {"policy_version": torch.tensor(policy_version), "finished": torch.tensor(finished)}
+    return {**weights, CONTROL_KEY: control}
+
+
+def split_control(weights: dict[str, Any]) -> tuple[dict[str, Any], int, bool]:
+    """Undo `with_control`.
+
+    Returns:
+        The algorithm's weights, the policy version (-1 when the learner sent none), and whether the run is over.
+    """
+    control = weights.pop(CONTROL_KEY, None)
+    if control is None:
+        return weights, -1, False
+    return weights, int(control["policy_version"]), bool(control["finished"])

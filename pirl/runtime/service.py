@@ -1,0 +1,126 @@
+"""The learner's gRPC server: LeRobot's `LearnerService`, made to serve several actors.
+
+LeRobot's service hands each set of parameters to one stream only and has three server threads, so a
+second or replacement actor starves. Here every stream sees the newest parameters, and the thread pool
+is sized for the actors. Proto and serialisation are LeRobot's.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from queue import Queue
+from typing import Any
+
+import grpc
+from lerobot.rl.learner_service import LearnerService
+from lerobot.transport import services_pb2, services_pb2_grpc
+from lerobot.transport.utils import MAX_MESSAGE_SIZE, receive_bytes_in_chunks, send_bytes_in_chunks
+
+STREAMS_PER_ACTOR = 3
+SPARE_THREADS = 6
+
+
+class ParameterBoard:
+    """Holds the newest serialised parameters; every reader sees each edition at most once."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._edition = 0
+        self._data = b""
+        self.closed = False
+
+    def publish(self, data: bytes, last: bool = False) -> None:
+        """Replace the parameters and wake all waiting streams, which end after the `last` edition."""
+        with self._changed:
+            self._edition += 1
+            self._data = data
+            self.closed = last
+            self._changed.notify_all()
+
+    def wait_newer(self, edition: int, timeout: float) -> tuple[int, bytes] | None:
+        """Return (edition, data) newer than `edition`, or None after `timeout` seconds."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._edition > edition, timeout):
+                return None
+            return self._edition, self._data
+
+
+class BroadcastLearnerService(LearnerService):
+    """`LearnerService` whose parameter streams all receive the newest parameters."""
+
+    def __init__(self, board: ParameterBoard, shutdown_event: threading.Event, transition_queue: Queue,
+                 interaction_queue: Queue, poll_s: float) -> None:
+        super().__init__(
+            shutdown_event=shutdown_event,
+            parameters_queue=Queue(),
+            seconds_between_pushes=0.0,
+            transition_queue=transition_queue,
+            interaction_message_queue=interaction_queue,
+            queue_get_timeout=poll_s,
+        )
+        self._board = board
+
+    def StreamParameters(  # noqa: N802
+        self, request: Any, context: grpc.ServicerContext
+    ) -> Iterator[Any]:
+        """Yield each new edition of the parameters until the run ends or the actor leaves."""
+        edition = 0
+        while not self.shutdown_event.is_set() and context.is_active():
+            newer = self._board.wait_newer(edition, timeout=self.queue_get_timeout)
+            if newer is None:
+                continue
+            edition, data = newer
+            yield from send_bytes_in_chunks(data, services_pb2.Parameters, silent=True)
+            if self._board.closed:
+                return
+
+    def SendTransitions(self, request_iterator: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        """Receive transitions; one actor's fault is logged and ends only its own stream."""
+        return self._receive(request_iterator, context, self.transition_queue, "transitions")
+
+    def SendInteractions(self, request_iterator: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        """Receive interaction messages; one actor's fault is logged and ends only its own stream."""
+        return self._receive(request_iterator, context, self.interaction_message_queue, "interactions")
+
+    def _receive(self, request_iterator: Any, context: grpc.ServicerContext, queue: Queue, kind: str) -> Any:
+        try:
+            receive_bytes_in_chunks(request_iterator, queue, self.shutdown_event, log_prefix=f"[LEARNER] {kind}")
+        except grpc.RpcError:
+            logging.info("[LEARNER] %s stream of %s ended", kind, context.peer())
+        return services_pb2.Empty()
+
+
+def start_server(service: BroadcastLearnerService, host: str, port: int, actors: int) -> tuple[grpc.Server, int]:
+    """Serve on `host:port` (0: any free port) with threads for `actors` actors.
+
+    Returns:
+        The running server and its real port.
+
+    Raises:
+        OSError: when the port is taken.
+    """
+    server = grpc.server(
+        ThreadPoolExecutor(max_workers=STREAMS_PER_ACTOR * actors + SPARE_THREADS),
+        options=[
+            ("grpc.max_receive_message_length", MAX_MESSAGE_SIZE),
+            ("grpc.max_send_message_length", MAX_MESSAGE_SIZE),
+            ("grpc.so_reuseport", 0),
+        ],
+    )
+    services_pb2_grpc.add_LearnerServiceServicer_to_server(service, server)
+    try:
+        bound = server.add_insecure_port(f"{host}:{port}")
+    except RuntimeError as error:
+        bound, reason = 0, error
+    else:
+        reason = None
+    if bound == 0:
+        raise OSError(
+            f"transport.port: cannot listen on {host}:{port} ({reason or 'already in use'}); "
+            "choose another port, or 0 for any free one"
+        )
+    server.start()
+    return server, bound

@@ -1,0 +1,231 @@
+"""Starts the learner and its actors, watches them, and leaves nothing behind.
+
+    pirl-train --config_path run.json
+
+The learner binds a free port and says which; actors start when it listens. An actor that dies is restarted
+while the budget of restarts lasts; a learner that dies is restarted from its last checkpoint. When the
+learner ends well, the run is over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+PR_SET_PDEATHSIG = 1
+TERM_GRACE_S = 30.0
+POLL_S = 0.5
+MAX_RESTARTS = 3
+LEARNER_START_S = 300.0
+STALL_S = 600.0
+
+
+class TrainingFailed(RuntimeError):
+    """The run could not be completed; the message holds the last lines of the log at fault."""
+
+
+def _die_with_parent() -> None:
+    """Runs in the child before exec: own process group, killed when the supervisor is."""
+    os.setpgid(0, 0)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@dataclass
+class Child:
+    """One supervised process and its log file."""
+
+    name: str
+    process: subprocess.Popen
+    log: Path
+
+    def tail(self, lines: int = 15) -> str:
+        """The last lines of the log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+class Supervisor:
+    """Runs one training run to its end."""
+
+    def __init__(self, config_path: Path, overrides: list[str] | None = None, max_restarts: int = MAX_RESTARTS,
+                 stall_s: float = STALL_S, progress: bool = True) -> None:
+        self._config_path = config_path
+        self._overrides = overrides or []
+        settings = json.loads(Path(config_path).read_text())
+        self._output_dir = Path(settings["output_dir"])
+        self._actors = int(settings.get("actors", 1))
+        self._budget = int(settings.get("budget", {}).get("env_steps", 0))
+        self._restarts_left = max_restarts
+        self._stall_s = stall_s
+        self._progress = progress
+        self._children: dict[str, Child] = {}
+        self._incarnations: dict[str, int] = {}
+        self._port = 0
+        self._stopping = False
+
+    def run(self) -> dict[str, Any]:
+        """Train to the end of the budget.
+
+        Returns:
+            The run's summary, `train.json`.
+
+        Raises:
+            TrainingFailed: when a process died too often, or nothing moved for too long.
+        """
+        self._output_dir.mkdir(parents=True, exist_ok=True)
+        (self._output_dir / "train.json").unlink(missing_ok=True)
+        previous = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            self._start_learner()
+            for actor in range(self._actors):
+                self._start_actor(actor)
+            self._watch()
+        finally:
+            self._stop_all()
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+        return json.loads((self._output_dir / "train.json").read_text())
+
+    def _on_signal(self, *_: Any) -> None:
+        self._stopping = True
+
+    def _start(self, name: str, module: str, *flags: str) -> Child:
+        log = self._output_dir / "logs" / f"{name}.out"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with open(log, "ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", module, "--config_path", str(self._config_path), *self._overrides, *flags],
+                stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent,
+            )
+        self._children[name] = Child(name, process, log)
+        return self._children[name]
+
+    def _start_learner(self) -> None:
+        """Start the learner and wait until it listens; it resumes whenever there is a checkpoint."""
+        announcement = self._output_dir / "learner.json"
+        announcement.unlink(missing_ok=True)
+        child = self._start("learner", "pirl.runtime.learner", "--resume=true", f"--transport.port={self._port}")
+        deadline = time.monotonic() + LEARNER_START_S
+        while not announcement.is_file():
+            if child.process.poll() is not None:
+                raise TrainingFailed(f"the learner did not start; end of {child.log}:\n{child.tail()}")
+            if time.monotonic() > deadline:
+                raise TrainingFailed(f"the learner did not listen within {LEARNER_START_S:.0f} s; see {child.log}")
+            if self._stopping:
+                raise TrainingFailed("stopped by a signal before the learner listened")
+            time.sleep(0.1)
+        self._port = int(json.loads(announcement.read_text())["port"])
+
+    def _start_actor(self, actor: int) -> None:
+        name = f"actor_{actor}"
+        incarnation = self._incarnations.get(name, 0)
+        self._start(name, "pirl.runtime.actor", f"--transport.port={self._port}", f"--actor_id={actor}",
+                    f"--incarnation={incarnation}")
+        self._incarnations[name] = incarnation + 1
+
+    def _watch(self) -> None:
+        moved_at, last_status = time.monotonic(), None
+        with _progress_bar(self._budget, self._progress) as advance:
+            while True:
+                if self._stopping:
+                    raise TrainingFailed("stopped by a signal; run again to resume from the last checkpoint")
+                learner = self._children["learner"]
+                if learner.process.poll() == 0 and (self._output_dir / "train.json").is_file():
+                    return
+                self._restart_dead()
+                status = _read_status(self._output_dir / "status.json")
+                if status != last_status:
+                    moved_at, last_status = time.monotonic(), status
+                    advance(status)
+                if time.monotonic() - moved_at > self._stall_s:
+                    raise TrainingFailed(
+                        f"no environment step and no update for {self._stall_s:.0f} s; see {learner.log.parent}"
+                    )
+                time.sleep(POLL_S)
+
+    def _restart_dead(self) -> None:
+        for name, child in list(self._children.items()):
+            code = child.process.poll()
+            if code is None or (name == "learner" and code == 0):
+                continue
+            if self._restarts_left == 0:
+                raise TrainingFailed(f"{name} ended with {code}; end of {child.log}:\n{child.tail()}")
+            self._restarts_left -= 1
+            logging.warning("%s ended with %s; restarting (%d restarts left)", name, code, self._restarts_left)
+            if name == "learner":
+                self._start_learner()
+            else:
+                self._start_actor(int(name.removeprefix("actor_")))
+
+    def _stop_all(self) -> None:
+        """Terminate every child once, wait, then kill its whole process group."""
+        living = [child for child in self._children.values() if child.process.poll() is None]
+        for child in living:
+            child.process.terminate()
+        deadline = time.monotonic() + TERM_GRACE_S
+        for child in living:
+            try:
+                child.process.wait(timeout=max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                logging.warning("%s did not leave within %.0f s; killed", child.name, TERM_GRACE_S)
+        for child in self._children.values():
+            try:
+                os.killpg(child.process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+            child.process.wait()
+
+
+def _read_status(path: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads(path.read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+
+
+@contextmanager
+def _progress_bar(total: int, enabled: bool) -> Iterator[Callable[[dict[str, Any] | None], None]]:
+    """A bar over environment steps; yields the function that advances it."""
+    with tqdm(total=total, unit="step", disable=not enabled, mininterval=2.0) as bar:
+
+        def advance(status: dict[str, Any] | None) -> None:
+            if status is not None:
+                bar.set_postfix(updates=status["updates"], episodes=status["episodes"])
+                bar.update(max(0, status["env_steps"] - bar.n))
+
+        yield advance
+
+
+def main(args: list[str] | None = None) -> None:
+    """Console entry of `pirl-train`."""
+    parser = argparse.ArgumentParser(
+        prog="pirl-train", description="Train one recipe: a learner and its actors under one supervisor. "
+        "Dotted overrides (--algorithm.actor_lr=1e-5) are passed on to both.",
+    )
+    parser.add_argument("--config_path", required=True, type=Path, help="run configuration (JSON or YAML)")
+    parsed, overrides = parser.parse_known_args(args)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    try:
+        summary = Supervisor(parsed.config_path, overrides).run()
+    except FileNotFoundError as error:
+        sys.exit(f"pirl-train: --config_path: {error.filename}: no such file")
+    except TrainingFailed as error:
+        sys.exit(f"pirl-train: {error}")
+    print(f"{summary['recipe']}: {summary['env_steps']} steps, {summary['updates']} updates")
+
+
+if __name__ == "__main__":
+    main()
