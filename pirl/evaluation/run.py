@@ -1,0 +1,61 @@
+"""Evaluates a policy folder on a plan, with an experiment's settings: what the stages call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pirl.envs.workers import EnvWorkers
+from pirl.evaluation.evaluator import EpisodeRecord, Evaluator
+from pirl.evaluation.plan import PlannedEpisode
+from pirl.evaluation.policy import load_policy
+from pirl.experiment.recipes import environment_settings
+
+
+def evaluate_policy(
+    experiment: dict[str, Any], policy_folder: Path, plan: list[PlannedEpisode], records_path: Path, label: str,
+    *, video_dir: Path | None = None,
+) -> list[EpisodeRecord]:
+    """Run `plan` and return one record per episode; goes on where an interrupted run stopped.
+
+    Args:
+        experiment: a complete experiment.
+        policy_folder: a standard LeRobot policy folder.
+        plan: the episodes.
+        records_path: JSON-lines file of episode records.
+        label: text of the progress bar.
+        video_dir: where to keep the first few episodes as pictures.
+    """
+    simulation = experiment["simulation"]
+    policy = load_policy(policy_folder, environment_settings(experiment))
+    tasks = sorted({(episode.suite, episode.task_id) for episode in plan})
+    workers = EnvWorkers(
+        min(simulation["workers"], len(plan)), tasks, chunk_size=policy.chunk_size,
+        max_steps=experiment["evaluation"]["max_steps"], fidelity=simulation["eval_fidelity"],
+        height=simulation["height"], width=simulation["width"], control_mode=simulation["control_mode"],
+        cameras=tuple(simulation["cameras"]),
+    )
+    try:
+        evaluator = Evaluator(
+            policy, policy.processing, workers, policy.chunk_size, seed=experiment["seed"],
+            video_dir=video_dir, videos=experiment["evaluation"]["videos"] if video_dir else 0,
+        )
+        return evaluator.run(plan, records_path, label)
+    finally:
+        workers.close()
+
+
+def protocol(experiment: dict[str, Any], plan: list[PlannedEpisode]) -> dict[str, Any]:
+    """The evaluation's protocol, as the report prints it."""
+    simulation = experiment["simulation"]
+    return {
+        "episodes": len(plan),
+        "starts": sorted({episode.start.kind for episode in plan}),
+        "episodes_per_task": len(plan) // len({(episode.suite, episode.task_id) for episode in plan}),
+        "max_steps": experiment["evaluation"]["max_steps"] or "the suite's own (280, 280, 300, 520)",
+        "fidelity": simulation["eval_fidelity"],
+        "image": f"{simulation['width']}x{simulation['height']}, {', '.join(simulation['cameras'])}",
+        "control_mode": simulation["control_mode"],
+        "sampler": "the policy's own, without exploration noise",
+        "seed": experiment["seed"],
+    }

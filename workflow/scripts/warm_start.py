@@ -1,0 +1,99 @@
+"""Stage warm_start: behaviour cloning of the demonstrations with stock `lerobot-train`.
+
+    python workflow/scripts/warm_start.py --config configs/smoke.yaml --dataset data/demos/smoke/xvla
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from pirl.experiment.recipes import WARM_START
+from pirl.experiment.stage import stage, stage_parser
+from pirl.files import write_json_atomically
+from pirl.policies.export import export_policy
+from pirl.policies.tokenizer import TOKENIZER_DIR
+
+
+def policy_flags(experiment: dict[str, Any]) -> list[str]:
+    """The `--policy.*` flags of lerobot-train."""
+    settings = dict(experiment["policy"]["settings"])
+    if settings.get("tokenizer_name") == "builtin":
+        settings["tokenizer_name"] = str(TOKENIZER_DIR)
+    flags = [f"--policy.{key}={_flag_value(value)}" for key, value in settings.items()]
+    path = experiment["policy"]["path"]
+    return [*([f"--policy.path={path}"] if path else []), "--policy.push_to_hub=false", *flags]
+
+
+def _flag_value(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return json.dumps(value)
+
+
+def train_command(experiment: dict[str, Any], dataset: Path, output_dir: Path) -> list[str]:
+    """The stock `lerobot-train` command line."""
+    warm_start = experiment["warm_start"]
+    return [
+        str(Path(sys.executable).with_name("lerobot-train")),
+        f"--dataset.repo_id={dataset.name}",
+        f"--dataset.root={dataset}",
+        f"--output_dir={output_dir}",
+        "--job_name=warm_start",
+        f"--steps={warm_start['steps']}",
+        f"--batch_size={warm_start['batch_size']}",
+        f"--seed={experiment['seed']}",
+        f"--save_freq={warm_start['steps']}",
+        f"--log_freq={max(1, warm_start['steps'] // 20)}",
+        "--num_workers=1",
+        "--env_eval_freq=0",
+        "--wandb.enable=false",
+        *policy_flags(experiment),
+    ]
+
+
+def clone(experiment: dict[str, Any], dataset: Path, work_dir: Path) -> Path:
+    """Train and return the folder of the last checkpoint's policy.
+
+    Raises:
+        RuntimeError: when lerobot-train fails.
+    """
+    if not (dataset / "meta" / "info.json").is_file():
+        raise FileNotFoundError(f"--dataset: {dataset} holds no LeRobotDataset; run the demos stage first")
+    shutil.rmtree(work_dir, ignore_errors=True)
+    work_dir.parent.mkdir(parents=True, exist_ok=True)
+    command = train_command(experiment, dataset, work_dir)
+    logging.info("%s", " ".join(command))
+    if subprocess.run(command, check=False).returncode != 0:
+        raise RuntimeError("lerobot-train failed; its own messages stand above")
+    return work_dir / "checkpoints" / "last" / "pretrained_model"
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the stage."""
+    parser = stage_parser(__doc__.splitlines()[0])
+    parser.add_argument("--dataset", type=Path, required=True, help="demonstrations in the policy's layout")
+    parser.add_argument("--work-dir", type=Path, default=None, help="lerobot-train's output folder")
+    arguments = parser.parse_args(args)
+    with stage(WARM_START, arguments) as (experiment, results):
+        if experiment["warm_start"]["steps"] == 0:
+            if experiment["policy"]["path"] is None:
+                raise ValueError("warm_start.steps is 0 and policy.path is null: there is no policy to start from")
+            source = Path(experiment["policy"]["path"])
+        else:
+            work_dir = arguments.work_dir or Path("runs") / experiment["run"] / WARM_START
+            source = clone(experiment, arguments.dataset, work_dir)
+        export_policy(source, results / WARM_START / "policy")
+        write_json_atomically(
+            results / WARM_START / "selected.json",
+            {"selected_checkpoint": "last", "rule": "the only candidate", "candidates": []},
+        )
+
+
+if __name__ == "__main__":
+    main()
