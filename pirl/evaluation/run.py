@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ from pirl.envs.workers import EnvWorkers
 from pirl.evaluation.evaluator import EpisodeRecord, Evaluator
 from pirl.evaluation.plan import PlannedEpisode
 from pirl.evaluation.policy import load_policy
+from pirl.evaluation.summary import summarise
 from pirl.experiment.recipes import environment_settings
+from pirl.files import write_json_atomically
 
 
 def evaluate_policy(
@@ -59,3 +62,23 @@ def protocol(experiment: dict[str, Any], plan: list[PlannedEpisode]) -> dict[str
         "sampler": "the policy's own, without exploration noise",
         "seed": experiment["seed"],
     }
+
+
+def final_test(
+    experiment: dict[str, Any], results: Path, recipe: str, protocol_name: str, plan: list[PlannedEpisode],
+    *, video_dir: Path | None = None,
+) -> None:
+    """Run one final test and write `<results>/<recipe>/<protocol_name>.json` beside its episode records."""
+    folder = results / recipe
+    records_path = folder / f"{protocol_name}_episodes.jsonl"
+    records_path.unlink(missing_ok=True)
+    began = time.perf_counter()
+    records = evaluate_policy(
+        experiment, folder / "policy", plan, records_path, f"{protocol_name} {recipe}", video_dir=video_dir
+    )
+    summary = summarise(records) | {
+        "protocol": protocol(experiment, plan),
+        "episodes_file": records_path.name,
+        "wall_s": time.perf_counter() - began,
+    }
+    write_json_atomically(folder / f"{protocol_name}.json", summary)

@@ -1,0 +1,64 @@
+# Two commands do everything: `make report` and `make test`. `make help` lists all.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Python 3.12 or newer: python3.12, python3, or the newest that pyenv has.
+PYTHON ?= $(shell for candidate in python3.12 python3 $$(ls -d $${PYENV_ROOT:-$$HOME/.pyenv}/versions/3.1[2-9]*/bin/python 2>/dev/null); do \
+	"$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && "$$candidate" -c 'import sys; print(sys.executable)' && break; done)
+UV = $(shell command -v uv || echo .venv-uv/bin/uv)
+RUN = $(UV) run --locked --no-sync
+CONFIG ?= configs/default.yaml
+CORES ?= all
+
+export MUJOCO_GL ?= egl
+# Compiled files make the many process starts of a pipeline several times faster.
+unexport PYTHONDONTWRITEBYTECODE
+export UV_COMPILE_BYTECODE ?= 1
+export HF_HUB_DISABLE_TELEMETRY := 1
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: help setup report smoke test test-slow test-chaos lint bench-env bench-update mlflow clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+setup: ## get uv if absent, install the locked dependencies, check rendering
+	@test -n "$(PYTHON)" || { echo "no Python >= 3.12 found (looked for python3.12, python3 and pyenv): install one"; exit 1; }
+	@command -v uv >/dev/null || test -x .venv-uv/bin/uv || { "$(PYTHON)" -m venv .venv-uv && .venv-uv/bin/pip install --quiet uv; }
+	$(UV) sync --locked --quiet --python "$(PYTHON)"
+	@$(RUN) pirl-doctor --only rendering --install
+
+report: setup ## the whole pipeline with CONFIG (configs/default.yaml), up to the report
+	$(RUN) snakemake --configfile $(CONFIG) --cores $(CORES) report
+
+smoke: setup ## the same pipeline with configs/smoke.yaml: every stage, minutes
+	$(RUN) snakemake --configfile configs/smoke.yaml --cores $(CORES) all
+
+test: setup ## the default test suite
+	$(RUN) pytest -n 2 --dist loadfile
+
+test-slow: setup ## tests that take minutes each
+	$(RUN) pytest -m slow
+
+test-chaos: setup ## tests that kill real processes
+	$(RUN) pytest -m chaos
+
+lint: setup ## formatter, linter, types, workflow
+	$(RUN) ruff format --check .
+	$(RUN) ruff check .
+	$(RUN) mypy pirl
+	$(RUN) snakefmt --check Snakefile workflow
+	$(RUN) snakemake --lint
+
+bench-env: setup ## speed of the LIBERO environment against LeRobot's, results/bench/env.json
+	$(RUN) python -m pirl.benchmarks.env
+
+bench-update: setup ## cost of a PI-RL update against its floor, results/bench/update.json
+	$(RUN) python -m pirl.benchmarks.update
+
+mlflow: setup ## open the MLflow UI on loopback
+	$(RUN) mlflow server --backend-store-uri "sqlite:///$(CURDIR)/mlflow.db" --host 127.0.0.1 --port 5000
+
+clean: ## remove results, runs and demonstrations of CONFIG
+	rm -rf results/$(basename $(notdir $(CONFIG))) runs/$(basename $(notdir $(CONFIG))) data/demos/$(basename $(notdir $(CONFIG)))

@@ -1,0 +1,30 @@
+"""Names shared by all rules: the run, its folders, its recipes, and the code that each stage depends on."""
+
+from pathlib import Path
+
+CONFIG_FILE = Path(workflow.configfiles[-1]).relative_to(Path.cwd(), walk_up=True)
+RUN = CONFIG_FILE.stem
+RESULTS = f"results/{RUN}"
+RUNS = f"runs/{RUN}"
+DEMOS = f"data/demos/{RUN}"
+RECIPES = config["train"]["recipes"]
+POLICIES = ["warm_start", *RECIPES]
+PROTOCOLS = ["smoke", "suites"] + (
+    ["smoke_wide"] if config["smoke_eval"]["wide_episodes_per_task"] else []
+)
+SCRIPTS = "workflow/scripts"
+
+
+def code(*packages):
+    """Source files of `pirl` packages, so that a change there re-runs the stages that import them."""
+    return sorted(
+        str(path)
+        for package in ("experiment", "files.py", *packages)
+        for path in ([Path("pirl", package)] if package.endswith(".py") else Path("pirl", package).rglob("*.py"))
+    )
+
+
+wildcard_constraints:
+    recipe="|".join(RECIPES),
+    policy="|".join(POLICIES),
+    protocol="|".join(PROTOCOLS),

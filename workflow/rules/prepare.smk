@@ -1,0 +1,42 @@
+"""The machine and the demonstrations."""
+
+rule doctor:
+    input:
+        code=["pirl/doctor.py"],
+    output:
+        f"{RESULTS}/doctor.json",
+    log:
+        f"{RESULTS}/logs/doctor.log",
+    conda:
+        "../envs/pirl.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=5,
+    shell:
+        "python -m pirl.doctor --output {output} > {log} 2>&1 || (cat {log} >&2; exit 1)"
+
+
+rule demos:
+    input:
+        doctor=rules.doctor.output,
+        code=code("envs", "demonstrations"),
+        script=f"{SCRIPTS}/demos.py",
+    output:
+        libero=directory(f"{DEMOS}/libero"),
+        xvla=directory(f"{DEMOS}/xvla"),
+    params:
+        config=str(CONFIG_FILE),
+        settings=[config["demos"], config["simulation"], config["suite"], config["task_ids"]],
+    log:
+        f"{RESULTS}/logs/demos.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/demos.tsv"
+    conda:
+        "../envs/pirl.yaml"
+    threads: 2
+    resources:
+        mem_mb=6000,
+        runtime=240,
+    shell:
+        "python {input.script} --config {params.config} --output {DEMOS} 2>&1 | tee {log}"

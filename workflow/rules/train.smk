@@ -1,0 +1,27 @@
+"""Online reinforcement learning: one job per recipe holds the learner and its actors."""
+
+rule train:
+    input:
+        policy=rules.warm_start.output.policy,
+        demonstrations=rules.demos.output.libero,
+        code=code("envs", "flow", "policies", "algorithms", "runtime", "tracking"),
+        script=f"{SCRIPTS}/train.py",
+    output:
+        f"{RESULTS}/{{recipe}}/train.json",
+    params:
+        config=str(CONFIG_FILE),
+        settings=[config["train"], config["simulation"], config["seed"], config["suite"], config["task_ids"]],
+    log:
+        f"{RESULTS}/logs/train_{{recipe}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/train_{{recipe}}.tsv"
+    conda:
+        "../envs/pirl.yaml"
+    threads: workflow.cores
+    resources:
+        mem_mb=12000,
+        runtime=720,
+    shell:
+        "python {input.script} --config {params.config} --recipe {wildcards.recipe}"
+        " --warm-start {input.policy} --demonstrations {input.demonstrations}"
+        " --work-dir {RUNS}/{wildcards.recipe} 2>&1 | tee {log}"

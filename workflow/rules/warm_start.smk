@@ -1,0 +1,26 @@
+"""Behaviour cloning with stock lerobot-train."""
+
+rule warm_start:
+    input:
+        dataset=rules.demos.output.xvla,
+        code=code("policies"),
+        script=f"{SCRIPTS}/warm_start.py",
+    output:
+        policy=directory(f"{RESULTS}/warm_start/policy"),
+        selected=f"{RESULTS}/warm_start/selected.json",
+    params:
+        config=str(CONFIG_FILE),
+        settings=[config["warm_start"], config["policy"], config["seed"]],
+    log:
+        f"{RESULTS}/logs/warm_start.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/warm_start.tsv"
+    conda:
+        "../envs/pirl.yaml"
+    threads: 2
+    resources:
+        mem_mb=6000,
+        runtime=240,
+    shell:
+        "python {input.script} --config {params.config} --dataset {input.dataset}"
+        " --work-dir {RUNS}/warm_start 2>&1 | tee {log}"

@@ -1,0 +1,31 @@
+"""Stage smoke_eval: test a selected policy on the trained tasks, official or wide starts.
+
+    python workflow/scripts/smoke_eval.py --config configs/smoke.yaml --recipe sac [--wide]
+"""
+
+from __future__ import annotations
+
+import shutil
+
+from pirl.evaluation.plan import smoke_plan, wide_plan
+from pirl.evaluation.run import final_test
+from pirl.experiment.stage import stage, stage_parser
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the stage."""
+    parser = stage_parser(__doc__.splitlines()[0])
+    parser.add_argument("--recipe", required=True)
+    parser.add_argument("--wide", action="store_true", help="held-out wide starts instead of the official states")
+    arguments = parser.parse_args(args)
+    protocol = "smoke_wide" if arguments.wide else "smoke"
+    with stage(f"{protocol}_{arguments.recipe}", arguments) as (experiment, results):
+        plan = wide_plan(experiment) if arguments.wide else smoke_plan(experiment)
+        videos = None if arguments.wide else results / arguments.recipe / "videos"
+        if videos is not None:
+            shutil.rmtree(videos, ignore_errors=True)
+        final_test(experiment, results, arguments.recipe, protocol, plan, video_dir=videos)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,23 @@
+"""Stage suite_eval: test a selected policy on whole LIBERO suites, official initial states.
+
+    python workflow/scripts/suite_eval.py --config configs/smoke.yaml --recipe sac
+"""
+
+from __future__ import annotations
+
+from pirl.evaluation.plan import suite_plan
+from pirl.evaluation.run import final_test
+from pirl.experiment.stage import stage, stage_parser
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the stage."""
+    parser = stage_parser(__doc__.splitlines()[0])
+    parser.add_argument("--recipe", required=True)
+    arguments = parser.parse_args(args)
+    with stage(f"suites_{arguments.recipe}", arguments) as (experiment, results):
+        final_test(experiment, results, arguments.recipe, "suites", suite_plan(experiment))
+
+
+if __name__ == "__main__":
+    main()
