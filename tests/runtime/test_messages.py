@@ -1,0 +1,86 @@
+"""Messages from the network: plain values pass, everything else is refused and never executed."""
+
+import os
+import pickle
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from lerobot.transport.utils import bytes_to_state_dict, python_object_to_bytes, state_to_bytes, transitions_to_bytes
+
+from pirl.runtime.messages import (
+    MessageError,
+    decode_interaction,
+    decode_transitions,
+    split_control,
+    with_control,
+)
+from tests.runtime.transitions import make_transition
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda children: st.lists(children) | st.dictionaries(st.text(), children),
+    max_leaves=10,
+)
+
+
+class Gadget:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+@given(st.dictionaries(st.text(), PLAIN))
+def test_plain_interactions_survive_lerobots_serialisation(message):
+    assert decode_interaction(python_object_to_bytes(message)) == message
+
+
+def test_a_pickle_gadget_is_refused_and_not_run(tmp_path):
+    target = tmp_path / "executed"
+    with pytest.raises(MessageError, match="only plain values"):
+        decode_interaction(pickle.dumps({"x": Gadget(str(target))}))
+    with pytest.raises(MessageError):
+        decode_transitions(pickle.dumps([Gadget(str(target))]))
+    assert not target.exists()
+
+
+@given(st.binary(max_size=200))
+def test_noise_is_refused(data):
+    with pytest.raises(MessageError):
+        decode_transitions(data)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"action": torch.tensor([[float("nan"), 0.0]])}, "action is not a finite tensor"),
+        ({"reward": float("inf")}, "reward is not finite"),
+        ({"state": {"observation.state": torch.tensor([[float("nan")]])}}, "holds NaN"),
+        ({"next_state": {"x": 3}}, "is not a tensor"),
+        ({"complementary_info": None}, "complementary_info is not a dict"),
+    ],
+)
+def test_a_faulty_transition_is_named(changes, fault):
+    with pytest.raises(MessageError, match=fault):
+        decode_transitions(transitions_to_bytes([make_transition(), make_transition(**changes)]))
+
+
+def test_an_incomplete_transition_is_named():
+    transition = make_transition()
+    del transition["reward"]
+    with pytest.raises(MessageError, match="transition 0 lacks reward"):
+        decode_transitions(transitions_to_bytes([transition]))
+
+
+def test_control_values_travel_with_the_weights():
+    sent = state_to_bytes(with_control({"policy": {"w": torch.ones(2)}}, policy_version=7, finished=True))
+    weights, version, finished = split_control(bytes_to_state_dict(sent))
+    assert (version, finished) == (7, True)
+    assert set(weights) == {"policy"}
+
+
+def test_weights_of_a_stock_learner_have_no_control_values():
+    assert split_control({"policy": {}}) == ({"policy": {}}, -1, False)
