@@ -1,0 +1,70 @@
+"""The learner's intake: every episode counts once, faults are counted and dropped."""
+
+import math
+from queue import Queue
+
+import pytest
+import torch
+from lerobot.rl.buffer import ReplayBuffer
+from lerobot.transport.utils import python_object_to_bytes, transitions_to_bytes
+
+from pirl.runtime.ingest import Intake
+from tests.runtime.transitions import make_transition
+
+
+def make_episode(actor, episode, steps=(8, 3), success=True):
+    transitions = []
+    for index, executed in enumerate(steps):
+        last = index == len(steps) - 1
+        numbers = {"actor_id": actor, "episode_id": episode, "executed_steps": executed}
+        transitions.append(
+            make_transition(
+                reward=float(last and success),
+                done=last and success,
+                truncated=last and not success,
+                complementary_info={key: torch.tensor([float(value)]) for key, value in numbers.items()},
+            )
+        )
+    return transitions_to_bytes(transitions)
+
+
+@pytest.fixture
+def intake():
+    buffer = ReplayBuffer(capacity=100, device="cpu", state_keys=["observation.state"], use_drq=False)
+    return Intake(Queue(), Queue(), buffer, window=2)
+
+
+def test_counts_steps_episodes_and_recent_success(intake):
+    assert math.isnan(intake.recent_success_rate)
+    for episode, success in enumerate([True, False, True]):
+        intake.transition_queue.put(make_episode(0, episode, success=success))
+    assert intake.take(timeout=0.0)
+    assert intake.counters.env_steps == 33
+    assert (intake.counters.episodes, intake.counters.successes) == (3, 2)
+    assert intake.recent_success_rate == 0.5
+    assert len(intake.buffer) == 6
+
+
+def test_a_repeated_episode_is_dropped(intake):
+    for actor, episode in [(0, 0), (1, 0), (0, 0)]:
+        intake.transition_queue.put(make_episode(actor, episode))
+    intake.take(timeout=0.0)
+    assert intake.counters.repeated_episodes == 1
+    assert intake.counters.episodes == 2
+
+
+def test_refused_messages_hurt_nobody_else(intake):
+    intake.transition_queue.put(b"noise")
+    intake.transition_queue.put(make_episode(0, 0))
+    intake.interaction_queue.put(b"noise")
+    intake.interaction_queue.put(
+        python_object_to_bytes({"actor_id": 0, "inference_s": 1.0, "waiting_s": 2.0, "lost_episodes": 0})
+    )
+    intake.take(timeout=0.0)
+    assert intake.counters.refused_messages == 2
+    assert intake.counters.episodes == 1
+    assert intake.actor_totals[0]["waiting_s"] == 2.0
+
+
+def test_an_empty_queue_is_no_news(intake):
+    assert not intake.take(timeout=0.01)
