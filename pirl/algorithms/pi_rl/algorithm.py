@@ -1,0 +1,338 @@
+"""PI-RL on LeRobot's `RLAlgorithm` contract."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from lerobot.lerobot_types import BatchType
+from lerobot.policies.pretrained import PreTrainedPolicy
+from lerobot.rl.algorithms.base import RLAlgorithm
+from lerobot.rl.algorithms.configs import TrainingStats
+from lerobot.rl.buffer import ReplayBuffer
+from lerobot.rl.data_sources import DataMixer
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from pirl.algorithms.acting import Decision
+from pirl.algorithms.pi_rl.advantages import (
+    explained_variance,
+    generalised_advantages,
+    group_advantages,
+    normalise,
+)
+from pirl.algorithms.pi_rl.batch import UpdateBatch
+from pirl.algorithms.pi_rl.configuration import PiRLConfig
+from pirl.algorithms.pi_rl.networks import Critic
+from pirl.algorithms.pi_rl.optimisation import ImitationLoss, PPOOptimisation
+from pirl.algorithms.pi_rl.rollouts import RolloutIterator, RolloutReader, start_groups
+from pirl.algorithms.pi_rl.stochastic_policy import StochasticPolicy
+from pirl.policies.registry import make_flow_policy
+
+
+class PiRLAlgorithm(RLAlgorithm):
+    """PPO on a flow policy's denoising chain.
+
+    Acts on the actor's side, updates on the learner's; the policy's own configuration, weights' names and
+    `from_pretrained` stay as they are.
+
+    Attributes:
+        chunk_size: H, executed steps per decision.
+        policy_version: updates done; published with the weights, recorded with every transition.
+    """
+
+    config_class = PiRLConfig
+    name = "pi_rl"
+
+    def __init__(self, policy: PreTrainedPolicy, config: PiRLConfig) -> None:
+        """Put PI-RL around a flow policy.
+
+        Raises:
+            ValueError: when the policy is not a flow policy, or does not fit the settings.
+        """
+        self.policy = policy
+        self.config = config
+        device = torch.device(policy.config.device)
+        policy.to(device)
+        self.flow = make_flow_policy(policy, config.executed_dims)
+        if config.trainable == "denoiser":
+            self.flow.freeze_encoder()
+        self.stochastic = StochasticPolicy(self.flow, config, device)
+        self.critic: Critic | None = self._make_critic().to(device) if config.advantage == "gae" else None
+        self.chunk_size = self.flow.executed_steps
+        self.policy_version = 0
+        self.optimizers: dict[str, Optimizer] = {}
+        self._learning_rates: dict[str, list[float]] = {}
+        self._reader: RolloutReader | None = None
+        self._offline: ReplayBuffer | None = None
+        self._online_ratio = 1.0
+
+    # --- acting ------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def act(self, observation: dict[str, Tensor]) -> Decision:
+        """Draw exploratory decisions.
+
+        Args:
+            observation: preprocessed policy inputs, [B, ...].
+
+        Returns:
+            Actions [B, H, D_real] for the policy's postprocessor; the chain and its log-prob to store with them.
+        """
+        self.flow.eval()
+        context = self.stochastic.encode(observation)
+        batch = len(next(iter(observation.values())))
+        action, stored = self.stochastic.decide(context, batch)
+        return Decision(action, {key: value.cpu() for key, value in stored.items()})
+
+    # --- on-policy data ----------------------------------------------------------------------------------------
+
+    def rollout_ready(self, replay_buffer: ReplayBuffer) -> bool:
+        """True when enough complete, fresh, unread episodes for one update lie in the buffer."""
+        oldest = -math.inf if self.config.max_policy_lag is None else self.policy_version - self.config.max_policy_lag
+        episodes, transitions = self._reader_of(replay_buffer).poll(oldest)
+        if self.config.transitions_per_update is not None:
+            return transitions >= self.config.transitions_per_update
+        return episodes >= self.config.episodes_per_update
+
+    def configure_data_iterator(
+        self, data_mixer: DataMixer, batch_size: int, *, async_prefetch: bool = True, queue_size: int = 2
+    ) -> Iterator[BatchType]:
+        """Iterate over complete on-policy rollouts, in order, each once.
+
+        Args:
+            data_mixer: its online buffer is read; its offline buffer serves hybrid mode, `online_ratio` of a
+                minibatch being online.
+            batch_size: unused: one batch is all that was collected for an update.
+            async_prefetch: unused.
+            queue_size: unused.
+
+        Raises:
+            ValueError: when hybrid mode is on and there are no demonstrations.
+        """
+        self._offline = getattr(data_mixer, "offline_buffer", None)
+        self._online_ratio = getattr(data_mixer, "online_ratio", 1.0)
+        if self.config.bc_coefficient and (self._offline is None or self._online_ratio >= 1.0):
+            raise ValueError(
+                "algorithm.bc_coefficient: needs demonstrations and online_ratio below 1 for its offline batches; "
+                "give both, or use bc_coefficient=0"
+            )
+        buffer = data_mixer.online_buffer
+        return RolloutIterator(self._reader_of(buffer), lambda: self.rollout_ready(buffer))
+
+    def _reader_of(self, buffer: ReplayBuffer) -> RolloutReader:
+        if self._reader is None or self._reader.buffer is not buffer:
+            self._reader = RolloutReader(buffer)
+        return self._reader
+
+    # --- updating ----------------------------------------------------------------------------------------------
+
+    def update(self, batch_iterator: Iterator[BatchType]) -> TrainingStats:
+        """One PPO update on one on-policy batch; increments `policy_version`.
+
+        Returns:
+            Statistics under the names of docs/algorithms/pi_rl.md.
+        """
+        if not self.optimizers:
+            self.make_optimizers_and_scheduler()
+        batch = UpdateBatch(next(batch_iterator), self.stochastic, self.config)
+        optimisation = PPOOptimisation(
+            self.config, self.critic, self.optimizers, self._learning_rates, self._decay(), self.optimization_step
+        )
+        values, advantages, returns = self._advantages(batch)
+        if self.critic is not None and self.policy_version == 0 and self.config.critic_warmup_epochs:
+            optimisation.warm_up_critic(batch, returns)
+            values, advantages, returns = self._advantages(batch)
+        normalised = normalise(advantages, self.config.advantage_std_floor)
+        imitation = self._imitation_loss() if self.config.bc_coefficient else None
+        optimisation.run(batch, normalised, values, returns, imitation)
+        self.optimization_step = optimisation.steps
+        stats = self._stats(batch, optimisation, values, advantages, returns)
+        self.policy_version += 1
+        return stats
+
+    def _advantages(self, batch: UpdateBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """Values, advantages (not yet normalised) and returns, [N] each."""
+        config = self.config
+        if self.critic is None:
+            episode = batch.episode_end.cumsum(0) - batch.episode_end.long()
+            scores = torch.zeros(int(batch.episode_end.sum()), device=batch.device)
+            scores = scores.index_add(0, episode, batch.rewards)
+            groups = start_groups(batch.raw, batch.episode_end).to(batch.device)
+            advantages = group_advantages(scores, groups)[episode]
+            return torch.zeros_like(advantages), advantages, scores[episode]
+        values, final_values = batch.values(self.critic)
+        exponent = batch.executed_steps if config.discount_per_step else torch.ones_like(batch.executed_steps)
+        advantages, returns = generalised_advantages(
+            batch.rewards, values, final_values, batch.done, batch.episode_end,
+            config.gamma**exponent.float(), config.gae_lambda,
+        )
+        return values, advantages, returns
+
+    def _imitation_loss(self) -> ImitationLoss:
+        """Hybrid mode: the policy's flow-matching loss on offline decisions, split by `online_ratio`."""
+        offline, ratio = self._offline, self._online_ratio
+        if offline is None:
+            raise RuntimeError("hybrid mode: call configure_data_iterator with an offline buffer before update")
+
+        def loss(online_decisions: int) -> Tensor:
+            size = max(1, round(online_decisions * (1 - ratio) / max(ratio, 1e-3)))
+            demonstrated = offline.sample(size)
+            context = self.stochastic.encode(demonstrated["state"])
+            actions = demonstrated["action"].to(self.stochastic.device)
+            return self.flow.imitation_loss(context, actions.reshape(len(actions), self.chunk_size, -1))
+
+        return loss
+
+    def _stats(
+        self, batch: UpdateBatch, optimisation: PPOOptimisation, values: Tensor, advantages: Tensor, returns: Tensor
+    ) -> TrainingStats:
+        metrics = optimisation.metrics.result()
+        losses = {name: value for name, value in metrics.items() if name.startswith("loss/")}
+        gap = ((batch.old_log_prob - batch.info["log_prob"]).abs() * batch.executed).sum(-1)
+        extra = {name: value for name, value in metrics.items() if not name.startswith("loss/")}
+        extra |= {
+            "advantage/mean": float(advantages.mean()),
+            "advantage/std": float(advantages.std(unbiased=False)),
+            "value/mean": float(values.mean()),
+            "value/return_mean": float(returns.mean()),
+            "rollout/episodes": float(batch.episode_end.sum()),
+            "rollout/decisions": float(batch.size),
+            "rollout/batch_success_rate": float(batch.done.sum() / batch.episode_end.sum()),
+            "rollout/policy_lag": float((self.policy_version - batch.info["policy_version"]).mean()),
+            "rollout/dropped_episodes": float(self._reader.dropped if self._reader else 0),
+            "rollout/log_prob_gap": float(gap.mean()),
+            "lr/actor": self.optimizers["actor"].param_groups[0]["lr"],
+        }
+        if self.critic is not None:
+            extra["value/explained_variance"] = explained_variance(values, returns)
+            extra["lr/critic"] = self.optimizers["critic"].param_groups[0]["lr"]
+        return TrainingStats(losses=losses, extra=extra)
+
+    # --- optimizers --------------------------------------------------------------------------------------------
+
+    def make_optimizers_and_scheduler(self) -> dict[str, Optimizer]:
+        """AdamW for the actor (policy and noise network) and for the critic."""
+        self.optimizers, self._learning_rates = {}, {}
+        self._add_optimizer("actor", self._actor_groups())
+        if self.critic is not None:
+            self._add_optimizer("critic", [(list(self.critic.parameters()), self.config.critic_lr, 0.0)])
+        return self.optimizers
+
+    def get_optimizers(self) -> dict[str, Optimizer]:
+        """The optimizers, for checkpoints."""
+        return self.optimizers
+
+    def _add_optimizer(self, name: str, groups: list[tuple[list[nn.Parameter], float, float]]) -> None:
+        present = [(parameters, rate, decay) for parameters, rate, decay in groups if parameters]
+        settings = [{"params": ps, "lr": rate, "weight_decay": decay} for ps, rate, decay in present]
+        self.optimizers[name] = torch.optim.AdamW(settings, betas=(0.9, 0.95), eps=1e-8)
+        self._learning_rates[name] = [rate for _, rate, _ in present]
+
+    def _actor_groups(self) -> list[tuple[list[nn.Parameter], float, float]]:
+        """Parameters with their rate and weight decay: encoder and denoiser, decayed and not."""
+        encoder = {id(p) for module in self.flow.encoder() for p in module.parameters()}
+        tables = {
+            id(p) for module in self.policy.modules() if isinstance(module, nn.Embedding) for p in module.parameters()
+        }
+        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+        for _, parameter in self.flow.trainable_parameters():
+            decayed = parameter.ndim > 1 and id(parameter) not in tables
+            groups.setdefault((id(parameter) in encoder, decayed), []).append(parameter)
+        if self.stochastic.noise is not None:
+            groups.setdefault((False, False), []).extend(self.stochastic.noise.parameters())
+        if not groups:
+            raise ValueError("algorithm.trainable: every parameter of the policy is frozen; unfreeze the denoiser")
+        config = self.config
+        return [
+            (parameters, config.actor_lr * (config.encoder_lr_scale if in_encoder else 1.0),
+             config.weight_decay if decayed else 0.0)
+            for (in_encoder, decayed), parameters in sorted(groups.items(), key=lambda item: item[0])
+        ]
+
+    def _decay(self) -> float:
+        """The schedule's factor for this update; a function of `policy_version`, so it needs no state."""
+        config = self.config
+        if config.lr_schedule == "constant" or config.lr_decay_updates is None:
+            return 1.0
+        progress = min(1.0, self.policy_version / config.lr_decay_updates)
+        falling = 1 - progress if config.lr_schedule == "linear" else 0.5 * (1 + math.cos(math.pi * progress))
+        return config.lr_final_fraction + (1 - config.lr_final_fraction) * falling
+
+    # --- weights and checkpoints ---------------------------------------------------------------------------------
+
+    def get_weights(self) -> dict[str, Any]:
+        """What an actor needs: trained parameters, the noise network, the version; no critic.
+
+        Frozen parameters travel only when the policy was created afresh, because then the actors do not have them.
+        """
+        fresh = self.policy.config.pretrained_path is None
+        trained = {name for name, _ in self.flow.trainable_parameters()}
+        weights: dict[str, Any] = {
+            "policy": {
+                name: tensor.detach().cpu().clone()
+                for name, tensor in self.policy.state_dict().items()
+                if fresh or name in trained
+            },
+            "policy_version": torch.tensor(self.policy_version),
+        }
+        if self.stochastic.noise is not None:
+            noise = self.stochastic.noise.state_dict()
+            weights["noise"] = {name: tensor.detach().cpu().clone() for name, tensor in noise.items()}
+        return weights
+
+    def load_weights(self, weights: dict[str, Any], device: str | torch.device = "cpu") -> None:
+        """Take what `get_weights` published.
+
+        Raises:
+            ValueError: when the weights are of another policy or variant.
+        """
+        result = self.policy.load_state_dict(weights["policy"], strict=False)
+        if result.unexpected_keys:
+            raise ValueError(
+                f"weights: {result.unexpected_keys[0]!r} is no parameter of this {self.policy.config.type} policy; "
+                "actor and learner must load the same policy.path"
+            )
+        if (self.stochastic.noise is None) != ("noise" not in weights):
+            raise ValueError("weights: actor and learner differ in algorithm.variant; give both the same run file")
+        if self.stochastic.noise is not None:
+            self.stochastic.noise.load_state_dict(weights["noise"])
+        self.policy_version = int(weights["policy_version"])
+        self.flow.eval()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What the algorithm owns beside the policy: critic, noise network, counters."""
+        tensors = {"policy_version": torch.tensor(self.policy_version)}
+        for prefix, module in self._own_modules():
+            tensors |= {f"{prefix}.{name}": tensor for name, tensor in module.state_dict().items()}
+        return tensors
+
+    def load_state_dict(self, state_dict: dict[str, Tensor], device: str | torch.device = "cpu") -> None:
+        """Copy tensors in place: optimizers keep their parameters.
+
+        Raises:
+            ValueError: when the checkpoint is of another variant or critic.
+        """
+        wanted = self.state_dict().keys()
+        if wanted != state_dict.keys():
+            differing = sorted(wanted ^ state_dict.keys())
+            raise ValueError(
+                f"algorithm checkpoint: {differing[0]!r} and {len(differing) - 1} more tensors do not match the "
+                f"settings (variant={self.config.variant}, advantage={self.config.advantage}); resume with the same"
+            )
+        for prefix, module in self._own_modules():
+            own = {name.removeprefix(f"{prefix}."): t for name, t in state_dict.items() if name.startswith(f"{prefix}.")}
+            module.load_state_dict(own)
+        self.policy_version = int(state_dict["policy_version"])
+
+    def _own_modules(self) -> list[tuple[str, nn.Module]]:
+        modules = (("critic", self.critic), ("noise", self.stochastic.noise))
+        return [(name, module) for name, module in modules if module is not None]
+
+    def _make_critic(self) -> Critic:
+        token_dim, state_dim = self.flow.observation_dim
+        if self.config.critic_input == "action_tokens":
+            token_dim = self.flow.token_dim
+        return Critic(token_dim, state_dim, self.config.critic_hidden, self.config.critic_pooling_queries)

@@ -1,0 +1,183 @@
+"""Settings of PI-RL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from lerobot.configs.policies import PreTrainedConfig
+from lerobot.rl.algorithms.configs import RLAlgorithmConfig
+
+CHOICES = {
+    "variant": ("flow_sde", "flow_noise"),
+    "stochastic_steps": ("one", "last", "all"),
+    "sampler": ("euler", "native"),
+    "logprob_reduction": ("sum", "mean"),
+    "ratio_level": ("chunk", "step"),
+    "trainable": ("denoiser", "all"),
+    "advantage": ("gae", "grpo"),
+    "critic_input": ("observation", "action_tokens"),
+    "lr_schedule": ("constant", "linear", "cosine"),
+}
+AT_LEAST_ONE = (
+    "episodes_per_update", "transitions_per_update", "epochs", "minibatch_size", "micro_batch_size",
+    "denoising_steps", "executed_dims", "lr_decay_updates", "critic_pooling_queries",
+)
+POSITIVE = (
+    "noise_level", "noise_std_min", "noise_std_max", "actor_lr", "critic_lr", "clip", "value_clip", "huber_delta",
+    "max_grad_norm", "gripper_temperature", "target_kl",
+)
+NOT_NEGATIVE = (
+    "weight_decay", "entropy_coefficient", "bc_coefficient", "critic_warmup_epochs", "lr_warmup_steps",
+    "max_policy_lag", "advantage_std_floor", "value_coefficient",
+)
+FRACTIONS = ("gamma", "gae_lambda", "lr_final_fraction", "encoder_lr_scale")
+
+
+@RLAlgorithmConfig.register_subclass("pi_rl")
+@dataclass
+class PiRLConfig(RLAlgorithmConfig):
+    """PPO on a flow policy's denoising chain. See docs/algorithms/pi_rl.md for the equations.
+
+    Defaults follow the reference's LIBERO runs where those make sense at small scale; the documentation lists
+    every difference.
+    """
+
+    # --- exploration -------------------------------------------------------------------------------------------
+    # `flow_sde`: the SDE with the ODE's marginals. `flow_noise`: the policy's own sampler plus learned noise.
+    variant: str = "flow_sde"
+    # Flow-SDE's eta, in units of normalised actions (reference: 0.5 at K = 4; 0.3 at K = 5).
+    noise_level: float = 0.5
+    # Bounds of Flow-Noise's std, in units of normalised actions (reference: 0.08-0.16).
+    noise_std_min: float = 0.08
+    noise_std_max: float = 0.16
+    # Factor on the noise of each executed action dim (metres against radians); null: 1 everywhere.
+    noise_scale: list[float] | None = None
+    # Denoising steps that are stochastic and enter the log-prob: `one` drawn per decision, the `last`, or `all`.
+    # null: one for flow_sde (the paper's hybrid), all for flow_noise.
+    stochastic_steps: str | None = None
+    # Mean of the deterministic steps: Euler's ODE, or XVLA's `native` re-mixing. null: euler for flow_sde, the
+    # policy's own sampler for flow_noise.
+    sampler: str | None = None
+    # K; null: the policy's own, which is what stock evaluation uses.
+    denoising_steps: int | None = None
+    # Leading action dims the environment executes; null: the policy's action feature. XVLA's two-armed `ee6d`
+    # needs 10 in LIBERO, or noise in the absent arm enters the ratio.
+    executed_dims: int | None = None
+    # Temperature of the Bernoulli gripper (policies with logit grippers): below 1 it flickers less.
+    gripper_temperature: float = 1.0
+
+    # --- returns -----------------------------------------------------------------------------------------------
+    # `gae` with a critic, or `grpo`: returns compared within groups of episodes that share an initial state.
+    advantage: str = "gae"
+    # Discount per decision, or per control step with `discount_per_step` (gamma^n for n executed steps).
+    gamma: float = 0.99
+    discount_per_step: bool = False
+    gae_lambda: float = 0.95
+    # Advantages are divided by at least this, so that noise in a batch without outcome is not blown up.
+    advantage_std_floor: float = 0.01
+
+    # --- PPO ---------------------------------------------------------------------------------------------------
+    # Sum over stochastic steps is the exact joint; `mean` tempers the ratio by 1/K (the reference does that).
+    logprob_reduction: str = "sum"
+    # What one ratio covers: the whole chunk (the reference), or one action step of it (gentler clipping).
+    ratio_level: str = "step"
+    clip: float = 0.2
+    # Bound on the loss of bad actions whose ratio has grown (dual clip); null: off.
+    dual_clip: float | None = 3.0
+    entropy_coefficient: float = 0.0
+    # Epochs end early once the KL to the behaviour policy, in nats per decision, passes this; null: never.
+    target_kl: float | None = 0.2
+    epochs: int = 4
+    # Decisions per optimizer step, and per forward pass (gradients accumulate; null: the whole minibatch).
+    minibatch_size: int = 256
+    micro_batch_size: int | None = None
+    # Complete episodes per update; used unless `transitions_per_update` is given.
+    episodes_per_update: int = 48
+    transitions_per_update: int | None = None
+    # Episodes collected more than this many updates ago are dropped; null: none are.
+    max_policy_lag: int | None = 1
+
+    # --- critic ------------------------------------------------------------------------------------------------
+    # Detached input: the encoded observation with proprioception, or the denoiser's tokens at pure zero noise.
+    critic_input: str = "observation"
+    critic_hidden: int = 256
+    critic_pooling_queries: int = 4
+    value_coefficient: float = 1.0
+    value_clip: float | None = 0.2
+    huber_delta: float = 10.0
+    # Epochs of critic training on the first update's data before the policy moves; GAE is then recomputed.
+    critic_warmup_epochs: int = 15
+
+    # --- hybrid with demonstrations ------------------------------------------------------------------------------
+    # Weight of the policy's own flow-matching loss on an offline batch; needs online_ratio < 1 and demonstrations.
+    bc_coefficient: float = 0.0
+
+    # --- optimisation --------------------------------------------------------------------------------------------
+    # `denoiser`: the observation encoder stays frozen and its features are computed once per update. `all`: it
+    # trains too, at `encoder_lr_scale` of the rate; the policy's own freeze settings still hold.
+    trainable: str = "denoiser"
+    # Reference at 3 B parameters: 5e-6 and 1e-4.
+    actor_lr: float = 1e-5
+    critic_lr: float = 1e-3
+    encoder_lr_scale: float = 0.1
+    # Embedding tables (XVLA's per-domain weights), biases and norms are never decayed.
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    lr_schedule: str = "constant"
+    # Updates over which the rate falls to `lr_final_fraction` of itself (linear, cosine).
+    lr_decay_updates: int | None = None
+    lr_final_fraction: float = 0.1
+    # Optimizer steps over which the rate rises from 0: Adam's first steps overshoot.
+    lr_warmup_steps: int = 20
+    # bfloat16 arithmetic in the encoder; denoiser, means and log-probs stay float32.
+    autocast: bool = False
+
+    policy_config: PreTrainedConfig | None = None
+
+    @classmethod
+    def from_policy_config(cls, policy_cfg: Any) -> PiRLConfig:
+        """Default settings for a policy."""
+        return cls(policy_config=policy_cfg)
+
+    def __post_init__(self) -> None:
+        if self.stochastic_steps is None:
+            self.stochastic_steps = "one" if self.variant == "flow_sde" else "all"
+        self._check_choices()
+        self._check_ranges()
+        if self.noise_std_min > self.noise_std_max:
+            raise ValueError(
+                f"algorithm.noise_std_min: {self.noise_std_min} exceeds noise_std_max ({self.noise_std_max})"
+            )
+        if self.variant == "flow_sde" and self.sampler == "native" and self.stochastic_steps != "last":
+            raise ValueError(
+                "algorithm.sampler: 'native' forgets the noise of earlier steps, so flow_sde cannot use it with "
+                f"stochastic_steps={self.stochastic_steps!r}; use sampler=euler, or stochastic_steps=last"
+            )
+        if self.dual_clip is not None and self.dual_clip <= 1:
+            raise ValueError(f"algorithm.dual_clip: must exceed 1, got {self.dual_clip}; null switches it off")
+        if self.lr_schedule != "constant" and self.lr_decay_updates is None:
+            raise ValueError(f"algorithm.lr_decay_updates: needed for lr_schedule={self.lr_schedule}")
+        if self.entropy_coefficient and self.variant == "flow_sde":
+            raise ValueError(
+                "algorithm.entropy_coefficient: flow_sde's noise is fixed, so its entropy has no gradient; use 0"
+            )
+
+    def _check_choices(self) -> None:
+        for name, choices in CHOICES.items():
+            value = getattr(self, name)
+            if value not in choices and not (name == "sampler" and value is None):
+                raise ValueError(f"algorithm.{name}: {value!r} is not one of {', '.join(choices)}")
+
+    def _check_ranges(self) -> None:
+        rules = (
+            (AT_LEAST_ONE, lambda v: v >= 1, "at least 1"),
+            (POSITIVE, lambda v: v > 0, "above 0"),
+            (NOT_NEGATIVE, lambda v: v >= 0, "at least 0"),
+            (FRACTIONS, lambda v: 0 <= v <= 1, "between 0 and 1"),
+        )
+        for names, holds, wanted in rules:
+            for name in names:
+                value = getattr(self, name)
+                if value is not None and not holds(value):
+                    raise ValueError(f"algorithm.{name}: must be {wanted}, got {value}")

@@ -1,0 +1,179 @@
+"""The optimisation of one update: critic warm-up, PPO epochs, the KL stop."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from pirl.algorithms.pi_rl.batch import UpdateBatch
+from pirl.algorithms.pi_rl.configuration import PiRLConfig
+from pirl.algorithms.pi_rl.losses import approximate_kl, log_ratios, policy_loss, value_loss
+from pirl.algorithms.pi_rl.networks import Critic
+
+ImitationLoss = Callable[[int], Tensor]
+"""Flow-matching loss on an offline batch matched to so many online decisions."""
+
+
+class Means:
+    """Running means of scalars, by name."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float] = defaultdict(float)
+        self._weights: dict[str, float] = defaultdict(float)
+        self._maxima: dict[str, float] = {}
+
+    def add(self, name: str, value: float | Tensor, weight: float = 1.0) -> None:
+        self._sums[name] += float(value) * weight
+        self._weights[name] += weight
+
+    def maximum(self, name: str, value: float | Tensor) -> None:
+        self._maxima[name] = max(self._maxima.get(name, -math.inf), float(value))
+
+    def result(self) -> dict[str, float]:
+        means = {name: total / self._weights[name] for name, total in self._sums.items() if self._weights[name]}
+        return means | self._maxima
+
+
+class PPOOptimisation:
+    """Minimises PPO's losses on one batch.
+
+    Attributes:
+        steps: optimizer steps done so far, over all updates.
+        metrics: means over the update's minibatches.
+    """
+
+    def __init__(
+        self,
+        config: PiRLConfig,
+        critic: Critic | None,
+        optimizers: dict[str, Optimizer],
+        learning_rates: dict[str, list[float]],
+        decay: float,
+        steps: int,
+    ) -> None:
+        """Set up.
+
+        Args:
+            config: the algorithm's settings.
+            critic: None for GRPO.
+            optimizers: `actor`, and `critic` unless that is None.
+            learning_rates: full rate of every parameter group.
+            decay: factor of the learning-rate schedule for this update.
+            steps: optimizer steps done before.
+        """
+        self._config = config
+        self._critic = critic
+        self._optimizers = optimizers
+        self._learning_rates = learning_rates
+        self._decay = decay
+        self.steps = steps
+        self.metrics = Means()
+
+    def warm_up_critic(self, batch: UpdateBatch, returns: Tensor) -> None:
+        """Fit the critic to returns before the policy moves, without value clipping."""
+        assert self._critic is not None
+        for _ in range(self._config.critic_warmup_epochs):
+            for rows in self._minibatches(batch):
+                values = batch.critic_values(self._critic, rows)
+                value_loss(values, values.detach(), returns[rows], None, self._config.huber_delta).backward()
+                self._step("critic", warmup=False)
+
+    def run(
+        self, batch: UpdateBatch, advantages: Tensor, values: Tensor, returns: Tensor, imitation: ImitationLoss | None
+    ) -> None:
+        """PPO epochs over the batch, ended early when the KL passes its bound.
+
+        Args:
+            batch: the decisions.
+            advantages: normalised, [N].
+            values: V(s) before the update, [N].
+            returns: targets of the critic, [N].
+            imitation: hybrid mode's offline loss; None without.
+        """
+        for epoch in range(self._config.epochs):
+            for rows in self._minibatches(batch):
+                kl = self._policy_gradient(batch, rows, advantages[rows], imitation)
+                if self._config.target_kl is not None and kl > self._config.target_kl:
+                    self._optimizers["actor"].zero_grad(set_to_none=True)
+                    self.metrics.add("policy/kl_stop", 1.0)
+                    self.metrics.add("policy/epochs", epoch)
+                    return
+                self._step("actor")
+                if self._critic is not None:
+                    self._value_gradient(batch, rows, values[rows], returns[rows])
+                    self._step("critic")
+        self.metrics.add("policy/kl_stop", 0.0)
+        self.metrics.add("policy/epochs", self._config.epochs)
+
+    def _minibatches(self, batch: UpdateBatch) -> Iterator[Tensor]:
+        """A fresh permutation, cut into minibatches of even size."""
+        count = max(1, math.ceil(batch.size / self._config.minibatch_size))
+        yield from torch.randperm(batch.size, device=batch.device).tensor_split(count)
+
+    def _policy_gradient(
+        self, batch: UpdateBatch, rows: Tensor, advantages: Tensor, imitation: ImitationLoss | None
+    ) -> float:
+        """Accumulate the policy's gradients of one minibatch; returns its KL to the behaviour policy."""
+        config, divergence = self._config, 0.0
+        level = config.ratio_level
+        total = batch.executed[rows].sum() if level == "step" else torch.tensor(len(rows))
+        pieces = rows.split(batch.micro_batch_size)
+        for piece, advantage in zip(pieces, advantages.split(batch.micro_batch_size), strict=True):
+            share = len(piece) / len(rows)
+            evaluation = batch.evaluate(piece)
+            executed = batch.executed[piece]
+            log_ratio, weight = log_ratios(evaluation.log_prob, batch.old_log_prob[piece], executed, level)
+            surrogate = policy_loss(log_ratio, weight, advantage, config.clip, config.dual_clip) / total
+            entropy = evaluation.entropy.mean()
+            loss = surrogate - config.entropy_coefficient * entropy * share
+            if imitation is not None:
+                offline = imitation(len(piece))
+                loss = loss + config.bc_coefficient * offline * share
+                self.metrics.add("loss/bc", offline.detach(), share)
+            loss.backward()
+            with torch.no_grad():
+                difference = evaluation.log_prob - batch.old_log_prob[piece]
+                divergence += float(approximate_kl(difference, executed).sum()) / len(rows)
+                self._note_policy(surrogate, log_ratio.exp(), weight, evaluation, share)
+        self.metrics.add("policy/approx_kl", divergence)
+        self.metrics.maximum("policy/approx_kl_max", divergence)
+        return divergence
+
+    def _note_policy(self, surrogate: Tensor, ratio: Tensor, weight: Tensor, evaluation, share: float) -> None:
+        outside = ((ratio - 1).abs() > self._config.clip) * weight
+        self.metrics.add("loss/policy", surrogate / share, share)
+        self.metrics.add("policy/clip_fraction", outside.sum() / weight.sum().clamp_min(1), share)
+        self.metrics.maximum("policy/ratio_max", torch.where(weight > 0, ratio, torch.ones_like(ratio)).max())
+        self.metrics.add("policy/entropy", evaluation.entropy.mean(), share)
+        self.metrics.add("policy/gripper_entropy", evaluation.gripper_entropy.mean(), share)
+
+    def _value_gradient(self, batch: UpdateBatch, rows: Tensor, old_values: Tensor, returns: Tensor) -> None:
+        assert self._critic is not None
+        values = batch.critic_values(self._critic, rows)
+        loss = value_loss(values, old_values, returns, self._config.value_clip, self._config.huber_delta)
+        (self._config.value_coefficient * loss).backward()
+        self.metrics.add("loss/value", loss.detach())
+
+    def _step(self, name: str, warmup: bool = True) -> None:
+        """Clip, set the rate, step; a gradient that is not finite is dropped and counted."""
+        optimizer = self._optimizers[name]
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        norm = float(nn.utils.clip_grad_norm_(parameters, self._config.max_grad_norm))
+        finite = math.isfinite(norm)
+        self.metrics.add("grad_norm/skipped", 0.0 if finite else 1.0)
+        if finite:
+            self.metrics.add(f"grad_norm/{name}", norm)
+            factor = self._decay
+            if warmup and self._config.lr_warmup_steps:
+                factor *= min(1.0, (self.steps + 1) / self._config.lr_warmup_steps)
+            for group, rate in zip(optimizer.param_groups, self._learning_rates[name], strict=True):
+                group["lr"] = rate * factor
+            optimizer.step()
+        if name == "actor":
+            self.steps += 1
+        optimizer.zero_grad(set_to_none=True)

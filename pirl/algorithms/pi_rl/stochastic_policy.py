@@ -1,0 +1,155 @@
+"""A flow policy made stochastic: draws decisions, and gives the log-prob of stored ones."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pirl.algorithms.pi_rl.configuration import PiRLConfig
+from pirl.algorithms.pi_rl.networks import NoiseNetwork
+from pirl.flow.chain import Kernel, Output, chain_log_prob, draw_stochastic_steps, sample_chain
+from pirl.flow.density import bernoulli_entropy, bernoulli_log_prob
+from pirl.flow.kernels import euler_mean, flow_sde, native_mean, time_grid
+from pirl.policies.flow_policy import Context, FlowPolicy, integer_ids
+
+
+class Evaluation(NamedTuple):
+    """Stored decisions under the present policy."""
+
+    log_prob: Tensor  # per executed action step, summed over counted dims, [B, H]
+    entropy: Tensor  # nats per counted entry, [B]
+    gripper_entropy: Tensor  # nats per gripper entry, [B]; 0 without a discrete gripper
+
+
+class StochasticPolicy:
+    """Chooses the kernels a configuration asks for and runs the chain of `pirl.flow` with a policy's denoiser.
+
+    Attributes:
+        noise: Flow-Noise's network, None for Flow-SDE.
+    """
+
+    def __init__(self, flow: FlowPolicy, config: PiRLConfig, device: torch.device) -> None:
+        """Prepare grid, mask and kernels.
+
+        Raises:
+            ValueError: when the configuration does not fit the policy.
+        """
+        self.flow = flow
+        self.config = config
+        self.device = device
+        self.steps = config.denoising_steps or flow.denoising_steps
+        self.times = time_grid(self.steps, device=device)
+        self.counted = flow.counted(device)
+        self._scale = self._noise_scale()
+        self._deterministic = self._deterministic_kernel()
+        self.noise: NoiseNetwork | None = None
+        if config.variant == "flow_noise":
+            lowest, highest = config.noise_std_min * self._scale, config.noise_std_max * self._scale
+            self.noise = NoiseNetwork(flow.token_dim, flow.model_dims, lowest, highest).to(device)
+
+    def encode(self, observation: dict[str, Tensor]) -> Context:
+        """Encode observations on the policy's device; floats come out as float32."""
+        moved = {key: value.to(self.device) for key, value in observation.items()}
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.autocast):
+            context = self.flow.encode(moved)
+        return {key: value.float() if value.is_floating_point() else value for key, value in context.items()}
+
+    @torch.no_grad()
+    def decide(self, context: Context, batch: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Draw decisions.
+
+        Returns:
+            Actions for the policy's postprocessor [B, H, D_real], and what `evaluate` needs to recompute their
+            log-prob: `chain` [B, K+1, C, D], `stochastic_step` [B], `log_prob` [B, H], with a discrete gripper
+            also `gripper` [B, H, G]; float32.
+        """
+        noise = torch.randn(batch, self.flow.horizon, self.flow.model_dims, device=self.device)
+        steps = draw_stochastic_steps(self.config.stochastic_steps, batch, self.steps, self.device)
+        chain = sample_chain(
+            lambda x, t: self.flow.denoise(context, x, t),
+            noise, self.times, self._deterministic, self._stochastic, steps, self.counted,
+            self.config.logprob_reduction,
+        )
+        log_prob = chain.log_prob[:, : self.flow.executed_steps]
+        stored = {"chain": chain.states, "stochastic_step": steps.float()}
+        if self.flow.binary_dims:
+            logits, temperature = self._logits(chain.last), self.config.gripper_temperature
+            stored["gripper"] = torch.bernoulli(torch.sigmoid(logits / temperature))
+            log_prob = log_prob + bernoulli_log_prob(stored["gripper"], logits, temperature).sum(-1)
+        stored["log_prob"] = log_prob
+        return self.flow.finish(chain.states[:, -1], stored.get("gripper")), stored
+
+    def evaluate(self, context: Context, stored: dict[str, Tensor]) -> Evaluation:
+        """Log-prob and entropy of stored decisions; gradients flow to the policy and the noise network.
+
+        Args:
+            context: encoded observations of the same decisions.
+            stored: what `decide` returned for them, on the policy's device.
+        """
+        states, executed_steps = stored["chain"], self.flow.executed_steps
+
+        def denoise(x: Tensor, t: Tensor) -> Output:
+            return self.flow.denoise(context, x, t)
+
+        result = chain_log_prob(
+            denoise, states, self.times, self._stochastic, integer_ids(stored["stochastic_step"]), self.counted,
+            self.config.logprob_reduction,
+        )
+        log_prob = result.log_prob[:, :executed_steps]
+        entropy = result.entropy[:, :executed_steps].sum(-1) / self._entropy_entries()
+        gripper_entropy = torch.zeros_like(entropy)
+        if self.flow.binary_dims:
+            last = result.last or denoise(states[:, -2], self.times[-2].expand(len(states)))
+            logits = self._logits(last)
+            temperature = self.config.gripper_temperature
+            log_prob = log_prob + bernoulli_log_prob(stored["gripper"], logits, temperature).sum(-1)
+            gripper_entropy = bernoulli_entropy(logits, temperature).mean((-1, -2))
+        return Evaluation(log_prob, entropy, gripper_entropy)
+
+    def _entropy_entries(self) -> int:
+        joint = self.config.stochastic_steps == "all" and self.config.logprob_reduction == "sum"
+        return int(self.counted.sum()) * (self.steps if joint else 1)
+
+    def _logits(self, last: Output) -> Tensor:
+        """Gripper logits of the last denoiser call, float32 [B, H, G]."""
+        return last.prediction[:, : self.flow.executed_steps, list(self.flow.binary_dims)].float()
+
+    def _noise_scale(self) -> Tensor:
+        """Factor on the noise per model dim, [D]."""
+        scale = torch.ones(self.flow.model_dims, device=self.device)
+        given = self.config.noise_scale
+        if given is not None:
+            if len(given) != self.flow.executed_dims or min(given) <= 0:
+                raise ValueError(
+                    f"algorithm.noise_scale: needs {self.flow.executed_dims} positive factors, one per executed "
+                    f"action dim, got {given}"
+                )
+            scale[: len(given)] = torch.tensor(given, device=self.device)
+        return scale
+
+    def _deterministic_kernel(self) -> Kernel:
+        sampler = self.config.sampler
+        if sampler is None:
+            native = self.config.variant == "flow_noise" and self.flow.has_native_sampler
+            sampler = "native" if native else "euler"
+        if sampler == "native":
+            if not self.flow.has_native_sampler:
+                raise ValueError(
+                    f"algorithm.sampler: {self.flow.policy_type} samples with Euler steps; use sampler=euler"
+                )
+            return lambda x, first, output, t, t_next: (native_mean(first, output.prediction, t_next), _NONE)
+        kind = self.flow.prediction
+        return lambda x, first, output, t, t_next: (euler_mean(x, output.prediction, t, t_next, kind), _NONE)
+
+    def _stochastic(
+        self, x: Tensor, first: Tensor, output: Output, t: Tensor, t_next: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        if self.noise is not None:
+            return self._deterministic(x, first, output, t, t_next)[0], self.noise(output.tokens)
+        level = self.config.noise_level * self._scale
+        return flow_sde(x, output.prediction, t, t_next, self.flow.prediction, level)
+
+
+_NONE = torch.zeros(())

@@ -1,0 +1,1 @@
+"""LeRobot's policies as PI-RL sees them: adapters of flow policies, pipelines, export, tokenizer."""
