@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ POLL_S = 0.5
 MAX_RESTARTS = 3
 LEARNER_START_S = 300.0
 STALL_S = 600.0
+LEARNER_MODULE = "pirl.runtime.learner"
+ACTOR_MODULE = "pirl.runtime.actor"
 
 
 class TrainingFailed(RuntimeError):
@@ -60,8 +62,9 @@ class Child:
 class Supervisor:
     """Runs one training run to its end."""
 
-    def __init__(self, config_path: Path, overrides: list[str] | None = None, max_restarts: int = MAX_RESTARTS,
-                 stall_s: float = STALL_S, progress: bool = True) -> None:
+    def __init__(self, config_path: Path, overrides: list[str] | None = None, *, max_restarts: int = MAX_RESTARTS,
+                 stall_s: float = STALL_S, progress: bool = True, learner_module: str = LEARNER_MODULE,
+                 actor_module: str = ACTOR_MODULE) -> None:
         self._config_path = config_path
         self._overrides = overrides or []
         settings = json.loads(Path(config_path).read_text())
@@ -71,6 +74,7 @@ class Supervisor:
         self._restarts_left = max_restarts
         self._stall_s = stall_s
         self._progress = progress
+        self._learner_module, self._actor_module = learner_module, actor_module
         self._children: dict[str, Child] = {}
         self._incarnations: dict[str, int] = {}
         self._port = 0
@@ -117,7 +121,7 @@ class Supervisor:
         """Start the learner and wait until it listens; it resumes whenever there is a checkpoint."""
         announcement = self._output_dir / "learner.json"
         announcement.unlink(missing_ok=True)
-        child = self._start("learner", "pirl.runtime.learner", "--resume=true", f"--transport.port={self._port}")
+        child = self._start("learner", self._learner_module, "--resume=true", f"--transport.port={self._port}")
         deadline = time.monotonic() + LEARNER_START_S
         while not announcement.is_file():
             if child.process.poll() is not None:
@@ -132,7 +136,7 @@ class Supervisor:
     def _start_actor(self, actor: int) -> None:
         name = f"actor_{actor}"
         incarnation = self._incarnations.get(name, 0)
-        self._start(name, "pirl.runtime.actor", f"--transport.port={self._port}", f"--actor_id={actor}",
+        self._start(name, self._actor_module, f"--transport.port={self._port}", f"--actor_id={actor}",
                     f"--incarnation={incarnation}")
         self._incarnations[name] = incarnation + 1
 
@@ -164,6 +168,7 @@ class Supervisor:
             if self._restarts_left == 0:
                 raise TrainingFailed(f"{name} ended with {code}; end of {child.log}:\n{child.tail()}")
             self._restarts_left -= 1
+            _kill_group(child)
             logging.warning("%s ended with %s; restarting (%d restarts left)", name, code, self._restarts_left)
             if name == "learner":
                 self._start_learner()
@@ -182,11 +187,14 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 logging.warning("%s did not leave within %.0f s; killed", child.name, TERM_GRACE_S)
         for child in self._children.values():
-            try:
-                os.killpg(child.process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-            child.process.wait()
+            _kill_group(child)
+
+
+def _kill_group(child: Child) -> None:
+    """Kill whatever is left of a child's process group, its own children included."""
+    with suppress(ProcessLookupError):
+        os.killpg(child.process.pid, signal.SIGKILL)
+    child.process.wait()
 
 
 def _read_status(path: Path) -> dict[str, Any] | None:
