@@ -1,0 +1,1 @@
+"""Scripted demonstrations in LIBERO, written as LeRobotDataset v3."""

@@ -1,0 +1,83 @@
+"""The layouts agree with LeRobot's own LIBERO processors, on numbers and on the live simulator."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from lerobot.lerobot_types import TransitionKey
+from lerobot.policies.xvla.processor_xvla import LiberoProcessorStep as XVLALiberoProcessorStep
+from lerobot.policies.xvla.processor_xvla import XVLARotation6DToAxisAngleProcessorStep
+from lerobot.processor.env_processor import LiberoProcessorStep
+
+from pirl.demonstrations.layouts import (
+    features,
+    libero_state,
+    libero_to_xvla_action,
+    libero_to_xvla_state,
+    to_layout,
+    turn,
+)
+from pirl.envs.expert import ScriptedExpert
+from pirl.envs.simulation import LiberoSimulation
+from pirl.envs.starts import Start
+
+
+@given(
+    arrays(np.float32, (4, 6), elements=st.floats(-1, 1, width=32)),
+    arrays(np.bool_, 4),
+)
+def test_xvla_action_comes_back_through_lerobots_processor(pose, closed):
+    action = np.column_stack([pose, np.where(closed, 1.0, -1.0)]).astype(np.float32)
+    step = XVLARotation6DToAxisAngleProcessorStep()
+    back = step({TransitionKey.ACTION: torch.from_numpy(libero_to_xvla_action(action))})[TransitionKey.ACTION]
+    np.testing.assert_array_equal(back[:, :3], action[:, :3])
+    np.testing.assert_array_equal(back[:, 6], action[:, 6])
+    np.testing.assert_allclose(back[:, 3:6], action[:, 3:6], atol=2e-3)  # its acos is single precision
+
+
+@pytest.mark.parametrize("shape", [(7,), (5, 7), (2, 3, 7)])
+def test_action_shapes(shape):
+    assert libero_to_xvla_action(np.zeros(shape, np.float32)).shape == (*shape[:-1], 10)
+
+
+@pytest.mark.parametrize("shape", [(8,), (5, 8), (2, 3, 8)])
+def test_state_shapes(shape):
+    assert libero_to_xvla_state(np.zeros(shape, np.float32)).shape == (*shape[:-1], 20)
+
+
+def test_only_the_main_camera_is_turned_for_xvla():
+    rng = np.random.default_rng(0)
+    images = {name: rng.integers(0, 256, (3, 8, 8, 3), dtype=np.uint8) for name in ("image", "image2")}
+    columns = to_layout("xvla", images, np.zeros((3, 8), np.float32), np.zeros((3, 7), np.float32))
+    np.testing.assert_array_equal(columns["observation.images.image"], images["image"])
+    np.testing.assert_array_equal(columns["observation.images.image2"], turn(images["image2"]))
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(ValueError, match=r"--layout: 'rlds' is not one of libero, xvla"):
+        features("rlds", ["agentview"], 8, 8)
+    with pytest.raises(ValueError, match=r"--cameras: unknown sideview"):
+        features("libero", ["sideview"], 8, 8)
+
+
+def test_states_equal_what_lerobots_processors_make_of_the_live_simulator():
+    simulation = LiberoSimulation("libero_object", 0, height=32, width=32)
+    try:
+        simulation.reset(Start("official", 0, 0))
+        expert = ScriptedExpert(simulation)
+        for _ in range(30):
+            simulation.step(expert.act())
+            robot_state = simulation.observe(images=False)["robot_state"]
+            batch = {
+                part: {key: torch.as_tensor(np.array(value))[None].float() for key, value in values.items()}
+                for part, values in robot_state.items()
+            }
+            state = libero_state(robot_state)
+            stock = LiberoProcessorStep().observation({"observation.robot_state": batch})
+            np.testing.assert_allclose(state, stock["observation.state"][0], atol=1e-5)
+            xvla = XVLALiberoProcessorStep().observation({"observation.robot_state": batch})
+            np.testing.assert_allclose(libero_to_xvla_state(state), xvla["observation.state"][0], atol=5e-3)
+    finally:
+        simulation.close()
