@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pirl.envs.expert.articulation import pull_open, push_shut, turn
 from pirl.envs.expert.motion import Actions
 from pirl.envs.expert.scene import Goal, Scene
 from pirl.envs.expert.skills import holding, pick, put
@@ -30,9 +31,39 @@ def achieve(scene: Scene, goal: Goal, attempt: int) -> Actions:
     """Actions that should make `goal` hold; the caller checks whether they did."""
     predicate, name = goal[0], goal[1]
     if predicate in ("on", "in"):
+        if predicate == "in" and _is_shut(scene, goal[2]):
+            yield from _open(scene, goal[2])
         yield from _move_object(scene, name, goal[2], attempt)
-    else:
-        raise NotImplementedError(f"{predicate}")
+    elif predicate == "open":
+        yield from _open(scene, name)
+    elif predicate == "close":
+        joint, _ = scene.joint_range(name, "default_close_ranges")
+        yield from push_shut(scene, joint, _sign_towards(scene, joint, 0.0), lambda: scene.holds(goal))
+    else:  # turnon, turnoff
+        joint, wanted = scene.joint_range(name, f"default_{predicate}_ranges")
+        beyond = float(np.mean(wanted)) if predicate == "turnon" else min(wanted)
+        sign = _sign_towards(scene, joint, beyond)
+        yield from turn(scene, joint, sign, lambda: scene.holds(goal))
+
+
+def _open(scene: Scene, name: str) -> Actions:
+    joint, wanted = scene.joint_range(name, "default_open_ranges")
+    target = float(np.mean(wanted))
+    sign = _sign_towards(scene, joint, target)
+    yield from pull_open(scene, joint, sign, lambda: sign * (scene.joint_value(joint) - target) >= 0.0)
+
+
+def _sign_towards(scene: Scene, joint: int, value: float) -> float:
+    return 1.0 if value >= scene.joint_value(joint) else -1.0
+
+
+def _is_shut(scene: Scene, region: str) -> bool:
+    """Whether a region is the inside of a drawer that is not open."""
+    return (
+        not scene.is_object(region)
+        and bool(scene.environment.object_sites_dict[region].joints)
+        and not scene.holds(("open", region))
+    )
 
 
 def _move_object(scene: Scene, name: str, destination: str, attempt: int) -> Actions:

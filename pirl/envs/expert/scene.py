@@ -138,21 +138,25 @@ class Scene:
         return np.concatenate(clouds)
 
     # -- joints -----------------------------------------------------------------------------------
-    def joint(self, name: str) -> int:
-        """MuJoCo id of the joint that moves a region (a drawer) or a fixture (a door, a knob).
+    def joint_range(self, name: str, key: str) -> tuple[int, tuple[float, float]]:
+        """The joint that moves a region (a drawer) or fixture (a door, a knob), and the range LIBERO asks for.
+
+        Args:
+            name: BDDL name of the region or fixture.
+            key: LIBERO's name of the range, e.g. "default_open_ranges".
+
+        Returns:
+            MuJoCo id of the joint, and the range's ends in m or rad.
 
         Raises:
             ValueError: If nothing about `name` moves.
         """
         holder = self.environment.get_object(name)
-        joints = list(holder.joints or [])
-        if not joints and not self.is_object(name):
-            joints = []
-        if not joints:
-            raise ValueError(
-                f"{name} in {self.environment.bddl_file_name} has no joint to open, close or turn"
-            )
-        return int(self.model.joint(joints[0]).id)
+        owner = holder if self.is_object(name) else self.environment.get_object(holder.parent_name)
+        if not holder.joints:
+            raise ValueError(f"{name} in {self.environment.bddl_file_name} has no joint to move")
+        low, high = owner.object_properties["articulation"][key]
+        return int(self.model.joint(holder.joints[0]).id), (float(low), float(high))
 
     def joint_value(self, joint: int) -> float:
         """Joint coordinate now, m or rad."""
