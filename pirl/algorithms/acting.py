@@ -58,7 +58,7 @@ class GaussianActorSampler:
             )
         if dims % step_dims:
             raise ValueError(
-                f"policy.output_features.action: {dims} dims are no whole number of {step_dims}-dim LIBERO actions; "
+                f"policy.output_features.action: {dims} dims are no whole number of {step_dims}-dim actions; "
                 f"use H * {step_dims}"
             )
         self._policy = algorithm.policy

@@ -1,7 +1,7 @@
 """Chains of denoising states: sampling them, and the log-prob of stored ones.
 
-A chain is x_{t_0}, ..., x_{t_K}; its last state is the action. Which of its steps are stochastic is decided per
-decision (PI-RL's hybrid draws one), the others follow the deterministic mean.
+A chain is x_{t_0}, ..., x_{t_K}; its last state is the action. Which of its steps are stochastic is decided
+per decision (PI-RL's hybrid draws one), the others follow the deterministic mean.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ Denoise = Callable[[Tensor, Tensor], Output]
 class Kernel(Protocol):
     """One denoising step as a Gaussian."""
 
-    def __call__(self, x: Tensor, first: Tensor, output: Output, t: Tensor, t_next: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, x: Tensor, first: Tensor, output: Output, t: Tensor, t_next: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Mean [B, C, D] and std (broadcastable) of x', given x at t and the chain's first state."""
         ...
 
@@ -48,7 +50,9 @@ class Chain:
     last: Output  # of the last denoiser call
 
 
-def draw_stochastic_steps(which: StochasticSteps, batch: int, steps: int, device: torch.device | None = None) -> Tensor:
+def draw_stochastic_steps(
+    which: StochasticSteps, batch: int, steps: int, device: torch.device | None = None
+) -> Tensor:
     """Which step of each decision is stochastic, [B]: drawn per decision, not per batch (less variance)."""
     if which == "one":
         return torch.randint(steps, (batch,), device=device)
@@ -97,7 +101,9 @@ def sample_chain(
         states.append(x)
     assert output is not None
     if reduction == "mean":
-        log_prob = torch.where((stochastic_steps == ALL_STEPS)[:, None], log_prob / (len(times) - 1), log_prob)
+        log_prob = torch.where(
+            (stochastic_steps == ALL_STEPS)[:, None], log_prob / (len(times) - 1), log_prob
+        )
     return Chain(torch.stack(states, dim=1), log_prob, output)
 
 
@@ -120,8 +126,8 @@ def chain_log_prob(
 ) -> ChainLogProb:
     """Recompute the log-prob of stored chains under the present denoiser.
 
-    One stochastic step per decision costs one denoiser call, whatever steps the batch holds; all steps cost K.
-    The density of the first noise is constant and cancels in a ratio, so it is left out.
+    One stochastic step per decision costs one denoiser call, whichever steps a batch holds; all cost K. The
+    density of the first noise is constant and cancels in a ratio, so it is left out.
 
     Args:
         denoise: the policy's denoiser for this batch's observations.
@@ -140,7 +146,11 @@ def chain_log_prob(
     if bool(every.any()) and not bool(every.all()):
         raise ValueError("chain log-prob: a batch mixes decisions with one and with all steps stochastic")
     rows = torch.arange(len(states), device=states.device)
-    indices = [torch.full_like(stochastic_steps, k) for k in range(steps)] if bool(every.any()) else [stochastic_steps]
+    indices = (
+        [torch.full_like(stochastic_steps, k) for k in range(steps)]
+        if bool(every.any())
+        else [stochastic_steps]
+    )
     log_prob = entropy = torch.zeros(())
     last = None
     for k in indices:

@@ -17,7 +17,9 @@ from torch import Tensor
 Prediction = Literal["action", "velocity"]
 
 
-def time_grid(steps: int, *, dtype: torch.dtype = torch.float32, device: torch.device | None = None) -> Tensor:
+def time_grid(
+    steps: int, *, dtype: torch.dtype = torch.float32, device: torch.device | None = None
+) -> Tensor:
     """The uniform grid t_k = 1 - k/K, [K + 1], from 1 down to exactly 0.
 
     Raises:
@@ -116,5 +118,7 @@ def bounded_std(raw: Tensor, lowest: float | Tensor, highest: float | Tensor) ->
         lowest: smallest std, > 0.
         highest: largest std.
     """
-    low, high = (torch.log(torch.as_tensor(bound, dtype=raw.dtype, device=raw.device)) for bound in (lowest, highest))
+    low, high = (
+        torch.log(torch.as_tensor(bound, dtype=raw.dtype, device=raw.device)) for bound in (lowest, highest)
+    )
     return torch.exp(low + (high - low) * (torch.tanh(raw) + 1) / 2)

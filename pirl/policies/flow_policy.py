@@ -1,7 +1,7 @@
 """The contract between PI-RL and a flow policy of LeRobot.
 
-Legend: B batch, C steps of the predicted chunk, H executed steps, D action dims of the model, F features of an
-action token, T tokens of the observation, P proprioception, G discrete gripper dims.
+Legend: B batch, C steps of the predicted chunk, H executed steps, D action dims of the model, F features
+of an action token, T tokens of the observation, P proprioception, G discrete gripper dims.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ Context = dict[str, Tensor]
 class FlowPolicy(abc.ABC):
     """Adapter of one policy type: calls LeRobot's modules and changes nothing in them.
 
-    The observation is encoded once; the denoiser then takes as many steps as the sampler wants. All of it runs
-    in `eval()`: dropout would make two log-probs of the same chain differ.
+    The observation is encoded once; the denoiser then takes as many steps as the sampler wants. All of it
+    runs in `eval()`: dropout would make two log-probs of the same chain differ.
     """
 
     policy_type: str
@@ -36,7 +36,7 @@ class FlowPolicy(abc.ABC):
 
         Args:
             policy: LeRobot policy of type `policy_type`.
-            executed_dims: leading action dims the environment executes; None takes the policy's action feature.
+            executed_dims: leading action dims the environment executes; None: the policy's action feature.
 
         Raises:
             ValueError: when the policy's settings cannot be trained by PI-RL; names setting and remedy.
@@ -44,15 +44,18 @@ class FlowPolicy(abc.ABC):
         self.policy = policy
         action = policy.config.action_feature
         if action is None:
-            raise ValueError(f"{self.policy_type}: policy.output_features lacks 'action'; load a trained policy")
+            raise ValueError(
+                f"{self.policy_type}: policy.output_features lacks 'action'; load a trained policy"
+            )
         real_dims = int(action.shape[-1])
         self.executed_dims = real_dims if executed_dims is None else executed_dims
         if not 1 <= self.executed_dims <= real_dims:
             raise ValueError(
-                f"executed_dims: {executed_dims} is not within the policy's {real_dims} action dims; use 1..{real_dims}"
+                f"executed_dims: {executed_dims} is not within the policy's action dims; use 1..{real_dims}"
             )
         self.horizon = int(policy.config.chunk_size)
         self.executed_steps = int(policy.config.n_action_steps)
+        self._check_precision()
         self.eval()
 
     @property
@@ -83,6 +86,10 @@ class FlowPolicy(abc.ABC):
     @abc.abstractmethod
     def encoder(self) -> list[nn.Module]:
         """The modules that see only the observation; frozen, they run once per observation and update."""
+
+    @abc.abstractmethod
+    def denoiser(self) -> list[nn.Module]:
+        """The modules that run at every denoising step."""
 
     @abc.abstractmethod
     def encode(self, observation: dict[str, Tensor]) -> Context:
@@ -132,10 +139,16 @@ class FlowPolicy(abc.ABC):
         mask[: self.executed_steps, dims] = True
         return mask
 
-    def freeze_encoder(self) -> None:
-        """Exclude the encoder from training."""
-        for module in self.encoder():
-            module.requires_grad_(False)
+    def select_trainable(self, *, encoder: bool) -> None:
+        """Leave only the denoiser, and on request the encoder, to training.
+
+        What neither uses (language heads) is frozen; what the policy's own settings froze stays frozen.
+        """
+        modules = self.denoiser() + (self.encoder() if encoder else [])
+        chosen = {id(p) for module in modules for p in module.parameters()}
+        for parameter in self.policy.parameters():
+            if id(parameter) not in chosen:
+                parameter.requires_grad_(False)
 
     @property
     def encoder_is_frozen(self) -> bool:
@@ -145,6 +158,14 @@ class FlowPolicy(abc.ABC):
     def trainable_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Named parameters of the policy that train, each once."""
         return ((name, p) for name, p in self.policy.named_parameters() if p.requires_grad)
+
+    def _check_precision(self) -> None:
+        dtype = getattr(self.policy.config, "dtype", "float32")
+        if dtype != "float32":
+            raise ValueError(
+                f"policy.dtype: {dtype!r} rounds normalised actions near 0.5 by 2e-3, too coarse for log-probs; "
+                "use float32, and algorithm.autocast=true for bfloat16 arithmetic in the encoder"
+            )
 
     def eval(self) -> None:
         """Switch dropout off; called before every log-prob."""

@@ -28,13 +28,8 @@ class XVLAFlow(FlowPolicy):
         mode = policy.config.action_mode.lower()
         if mode not in (*LOGIT_GRIPPER_MODES, *FLOW_MODES):
             raise ValueError(
-                f"policy.action_mode: {mode!r} trains its gripper by MSE but squashes it in the postprocessor, so "
-                f"it has no log-prob; use one of {', '.join((*FLOW_MODES, *LOGIT_GRIPPER_MODES))}"
-            )
-        if policy.config.dtype != "float32":
-            raise ValueError(
-                f"policy.dtype: {policy.config.dtype!r} rounds actions to 2-4 mm; use float32, and "
-                "algorithm.autocast=true for bfloat16 arithmetic"
+                f"policy.action_mode: {mode!r} trains its gripper by MSE but squashes it afterwards, "
+                f"so it has no log-prob; use one of {', '.join((*FLOW_MODES, *LOGIT_GRIPPER_MODES))}"
             )
         super().__init__(policy, executed_dims)
         self._spaces = policy.model.action_space
@@ -65,10 +60,15 @@ class XVLAFlow(FlowPolicy):
     def encoder(self) -> list[nn.Module]:
         return [self.policy.model.vlm]
 
+    def denoiser(self) -> list[nn.Module]:
+        return [self.policy.model.transformer]
+
     def encode(self, observation: dict[str, Tensor]) -> Context:
         batch = {**observation, OBS_LANGUAGE_TOKENS: integer_ids(observation[OBS_LANGUAGE_TOKENS])}
         inputs = self.policy._build_model_inputs(batch)
-        features = self.policy.model.forward_vlm(inputs["input_ids"], inputs["image_input"], inputs["image_mask"])
+        features = self.policy.model.forward_vlm(
+            inputs["input_ids"], inputs["image_input"], inputs["image_mask"]
+        )
         return {**features, "domain_id": inputs["domain_id"], "proprio": inputs["proprio"]}
 
     def denoise(self, context: Context, x: Tensor, t: Tensor) -> Output:
@@ -92,7 +92,9 @@ class XVLAFlow(FlowPolicy):
         """XVLA's training loss: time stratified over the batch, its action space's own weights per dim."""
         batch, steps = actions.shape[:2]
         target = self.policy._prepare_action_targets({"action": actions})
-        t = (torch.rand(1, device=actions.device) + torch.arange(batch, device=actions.device) / batch) % (1 - 1e-5)
+        t = (torch.rand(1, device=actions.device) + torch.arange(batch, device=actions.device) / batch) % (
+            1 - 1e-5
+        )
         noisy = torch.randn_like(target) * t.view(-1, 1, 1) + target * (1 - t).view(-1, 1, 1)
         prediction = self.denoise(context, noisy, t).prediction
         losses = self._spaces.compute_loss(prediction[:, :steps], target[:, :steps])

@@ -73,7 +73,7 @@ def normalise(advantages: Tensor, std_floor: float = 0.0, eps: float = 1e-5) -> 
 
 
 def explained_variance(values: Tensor, returns: Tensor) -> float:
-    """1 - Var(return - value) / Var(return): 1 perfect, 0 as good as the mean; NaN when returns do not vary."""
+    """1 - Var(return - value) / Var(return): 1 perfect, 0 like their mean, NaN when returns do not vary."""
     variance = returns.var(unbiased=False)
     if len(returns) < 2 or variance < 1e-12:
         return float("nan")

@@ -17,17 +17,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from pirl.algorithms.acting import Decision
-from pirl.algorithms.pi_rl.advantages import (
-    explained_variance,
-    generalised_advantages,
-    group_advantages,
-    normalise,
-)
-from pirl.algorithms.pi_rl.batch import UpdateBatch
+from pirl.algorithms.pi_rl.advantages import explained_variance, normalise
+from pirl.algorithms.pi_rl.batch import UpdateBatch, estimate_advantages
 from pirl.algorithms.pi_rl.configuration import PiRLConfig
 from pirl.algorithms.pi_rl.networks import Critic
 from pirl.algorithms.pi_rl.optimisation import ImitationLoss, PPOOptimisation
-from pirl.algorithms.pi_rl.rollouts import RolloutIterator, RolloutReader, start_groups
+from pirl.algorithms.pi_rl.optimizers import Group, actor_groups, make_optimizer, schedule_factor
+from pirl.algorithms.pi_rl.rollouts import RolloutIterator, RolloutReader
 from pirl.algorithms.pi_rl.stochastic_policy import StochasticPolicy
 from pirl.policies.registry import make_flow_policy
 
@@ -57,8 +53,7 @@ class PiRLAlgorithm(RLAlgorithm):
         device = torch.device(policy.config.device)
         policy.to(device)
         self.flow = make_flow_policy(policy, config.executed_dims)
-        if config.trainable == "denoiser":
-            self.flow.freeze_encoder()
+        self.flow.select_trainable(encoder=config.trainable == "all")
         self.stochastic = StochasticPolicy(self.flow, config, device)
         self.critic: Critic | None = self._make_critic().to(device) if config.advantage == "gae" else None
         self.chunk_size = self.flow.executed_steps
@@ -69,7 +64,7 @@ class PiRLAlgorithm(RLAlgorithm):
         self._offline: ReplayBuffer | None = None
         self._online_ratio = 1.0
 
-    # --- acting ------------------------------------------------------------------------------------------------
+    # --- acting ---
 
     @torch.no_grad()
     def act(self, observation: dict[str, Tensor]) -> Decision:
@@ -79,7 +74,7 @@ class PiRLAlgorithm(RLAlgorithm):
             observation: preprocessed policy inputs, [B, ...].
 
         Returns:
-            Actions [B, H, D_real] for the policy's postprocessor; the chain and its log-prob to store with them.
+            Actions [B, H, D_real] for the policy's postprocessor; the chain and log-prob to store with them.
         """
         self.flow.eval()
         context = self.stochastic.encode(observation)
@@ -87,11 +82,15 @@ class PiRLAlgorithm(RLAlgorithm):
         action, stored = self.stochastic.decide(context, batch)
         return Decision(action, {key: value.cpu() for key, value in stored.items()})
 
-    # --- on-policy data ----------------------------------------------------------------------------------------
+    # --- on-policy data ---
 
     def rollout_ready(self, replay_buffer: ReplayBuffer) -> bool:
         """True when enough complete, fresh, unread episodes for one update lie in the buffer."""
-        oldest = -math.inf if self.config.max_policy_lag is None else self.policy_version - self.config.max_policy_lag
+        oldest = (
+            -math.inf
+            if self.config.max_policy_lag is None
+            else self.policy_version - self.config.max_policy_lag
+        )
         episodes, transitions = self._reader_of(replay_buffer).poll(oldest)
         if self.config.transitions_per_update is not None:
             return transitions >= self.config.transitions_per_update
@@ -116,8 +115,8 @@ class PiRLAlgorithm(RLAlgorithm):
         self._online_ratio = getattr(data_mixer, "online_ratio", 1.0)
         if self.config.bc_coefficient and (self._offline is None or self._online_ratio >= 1.0):
             raise ValueError(
-                "algorithm.bc_coefficient: needs demonstrations and online_ratio below 1 for its offline batches; "
-                "give both, or use bc_coefficient=0"
+                "algorithm.bc_coefficient: needs demonstrations and online_ratio below 1 for its offline "
+                "batches; give both, or use bc_coefficient=0"
             )
         buffer = data_mixer.online_buffer
         return RolloutIterator(self._reader_of(buffer), lambda: self.rollout_ready(buffer))
@@ -127,7 +126,7 @@ class PiRLAlgorithm(RLAlgorithm):
             self._reader = RolloutReader(buffer)
         return self._reader
 
-    # --- updating ----------------------------------------------------------------------------------------------
+    # --- updating ---
 
     def update(self, batch_iterator: Iterator[BatchType]) -> TrainingStats:
         """One PPO update on one on-policy batch; increments `policy_version`.
@@ -139,12 +138,17 @@ class PiRLAlgorithm(RLAlgorithm):
             self.make_optimizers_and_scheduler()
         batch = UpdateBatch(next(batch_iterator), self.stochastic, self.config)
         optimisation = PPOOptimisation(
-            self.config, self.critic, self.optimizers, self._learning_rates, self._decay(), self.optimization_step
+            self.config,
+            self.critic,
+            self.optimizers,
+            self._learning_rates,
+            schedule_factor(self.config, self.policy_version),
+            self.optimization_step,
         )
-        values, advantages, returns = self._advantages(batch)
+        values, advantages, returns = estimate_advantages(batch, self.critic)
         if self.critic is not None and self.policy_version == 0 and self.config.critic_warmup_epochs:
             optimisation.warm_up_critic(batch, returns)
-            values, advantages, returns = self._advantages(batch)
+            values, advantages, returns = estimate_advantages(batch, self.critic)
         normalised = normalise(advantages, self.config.advantage_std_floor)
         imitation = self._imitation_loss() if self.config.bc_coefficient else None
         optimisation.run(batch, normalised, values, returns, imitation)
@@ -153,29 +157,13 @@ class PiRLAlgorithm(RLAlgorithm):
         self.policy_version += 1
         return stats
 
-    def _advantages(self, batch: UpdateBatch) -> tuple[Tensor, Tensor, Tensor]:
-        """Values, advantages (not yet normalised) and returns, [N] each."""
-        config = self.config
-        if self.critic is None:
-            episode = batch.episode_end.cumsum(0) - batch.episode_end.long()
-            scores = torch.zeros(int(batch.episode_end.sum()), device=batch.device)
-            scores = scores.index_add(0, episode, batch.rewards)
-            groups = start_groups(batch.raw, batch.episode_end).to(batch.device)
-            advantages = group_advantages(scores, groups)[episode]
-            return torch.zeros_like(advantages), advantages, scores[episode]
-        values, final_values = batch.values(self.critic)
-        exponent = batch.executed_steps if config.discount_per_step else torch.ones_like(batch.executed_steps)
-        advantages, returns = generalised_advantages(
-            batch.rewards, values, final_values, batch.done, batch.episode_end,
-            config.gamma**exponent.float(), config.gae_lambda,
-        )
-        return values, advantages, returns
-
     def _imitation_loss(self) -> ImitationLoss:
         """Hybrid mode: the policy's flow-matching loss on offline decisions, split by `online_ratio`."""
         offline, ratio = self._offline, self._online_ratio
         if offline is None:
-            raise RuntimeError("hybrid mode: call configure_data_iterator with an offline buffer before update")
+            raise RuntimeError(
+                "hybrid mode: call configure_data_iterator with an offline buffer before update"
+            )
 
         def loss(online_decisions: int) -> Tensor:
             size = max(1, round(online_decisions * (1 - ratio) / max(ratio, 1e-3)))
@@ -187,7 +175,12 @@ class PiRLAlgorithm(RLAlgorithm):
         return loss
 
     def _stats(
-        self, batch: UpdateBatch, optimisation: PPOOptimisation, values: Tensor, advantages: Tensor, returns: Tensor
+        self,
+        batch: UpdateBatch,
+        optimisation: PPOOptimisation,
+        values: Tensor,
+        advantages: Tensor,
+        returns: Tensor,
     ) -> TrainingStats:
         metrics = optimisation.metrics.result()
         losses = {name: value for name, value in metrics.items() if name.startswith("loss/")}
@@ -211,62 +204,27 @@ class PiRLAlgorithm(RLAlgorithm):
             extra["lr/critic"] = self.optimizers["critic"].param_groups[0]["lr"]
         return TrainingStats(losses=losses, extra=extra)
 
-    # --- optimizers --------------------------------------------------------------------------------------------
+    # --- optimizers ---
 
     def make_optimizers_and_scheduler(self) -> dict[str, Optimizer]:
         """AdamW for the actor (policy and noise network) and for the critic."""
-        self.optimizers, self._learning_rates = {}, {}
-        self._add_optimizer("actor", self._actor_groups())
+        groups = {"actor": actor_groups(self.flow, self.stochastic.noise, self.config)}
         if self.critic is not None:
-            self._add_optimizer("critic", [(list(self.critic.parameters()), self.config.critic_lr, 0.0)])
+            groups["critic"] = [Group(list(self.critic.parameters()), self.config.critic_lr, 0.0)]
+        self.optimizers = {name: make_optimizer(members) for name, members in groups.items()}
+        self._learning_rates = {name: [group.rate for group in members] for name, members in groups.items()}
         return self.optimizers
 
     def get_optimizers(self) -> dict[str, Optimizer]:
         """The optimizers, for checkpoints."""
         return self.optimizers
 
-    def _add_optimizer(self, name: str, groups: list[tuple[list[nn.Parameter], float, float]]) -> None:
-        present = [(parameters, rate, decay) for parameters, rate, decay in groups if parameters]
-        settings = [{"params": ps, "lr": rate, "weight_decay": decay} for ps, rate, decay in present]
-        self.optimizers[name] = torch.optim.AdamW(settings, betas=(0.9, 0.95), eps=1e-8)
-        self._learning_rates[name] = [rate for _, rate, _ in present]
-
-    def _actor_groups(self) -> list[tuple[list[nn.Parameter], float, float]]:
-        """Parameters with their rate and weight decay: encoder and denoiser, decayed and not."""
-        encoder = {id(p) for module in self.flow.encoder() for p in module.parameters()}
-        tables = {
-            id(p) for module in self.policy.modules() if isinstance(module, nn.Embedding) for p in module.parameters()
-        }
-        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-        for _, parameter in self.flow.trainable_parameters():
-            decayed = parameter.ndim > 1 and id(parameter) not in tables
-            groups.setdefault((id(parameter) in encoder, decayed), []).append(parameter)
-        if self.stochastic.noise is not None:
-            groups.setdefault((False, False), []).extend(self.stochastic.noise.parameters())
-        if not groups:
-            raise ValueError("algorithm.trainable: every parameter of the policy is frozen; unfreeze the denoiser")
-        config = self.config
-        return [
-            (parameters, config.actor_lr * (config.encoder_lr_scale if in_encoder else 1.0),
-             config.weight_decay if decayed else 0.0)
-            for (in_encoder, decayed), parameters in sorted(groups.items(), key=lambda item: item[0])
-        ]
-
-    def _decay(self) -> float:
-        """The schedule's factor for this update; a function of `policy_version`, so it needs no state."""
-        config = self.config
-        if config.lr_schedule == "constant" or config.lr_decay_updates is None:
-            return 1.0
-        progress = min(1.0, self.policy_version / config.lr_decay_updates)
-        falling = 1 - progress if config.lr_schedule == "linear" else 0.5 * (1 + math.cos(math.pi * progress))
-        return config.lr_final_fraction + (1 - config.lr_final_fraction) * falling
-
-    # --- weights and checkpoints ---------------------------------------------------------------------------------
+    # --- weights and checkpoints ---
 
     def get_weights(self) -> dict[str, Any]:
         """What an actor needs: trained parameters, the noise network, the version; no critic.
 
-        Frozen parameters travel only when the policy was created afresh, because then the actors do not have them.
+        Frozen parameters travel only when the policy was created afresh: then the actors do not have them.
         """
         fresh = self.policy.config.pretrained_path is None
         trained = {name for name, _ in self.flow.trainable_parameters()}
@@ -292,11 +250,11 @@ class PiRLAlgorithm(RLAlgorithm):
         result = self.policy.load_state_dict(weights["policy"], strict=False)
         if result.unexpected_keys:
             raise ValueError(
-                f"weights: {result.unexpected_keys[0]!r} is no parameter of this {self.policy.config.type} policy; "
-                "actor and learner must load the same policy.path"
+                f"weights: {result.unexpected_keys[0]!r} is no parameter of this {self.policy.config.type} "
+                "policy; actor and learner must load the same policy.path"
             )
         if (self.stochastic.noise is None) != ("noise" not in weights):
-            raise ValueError("weights: actor and learner differ in algorithm.variant; give both the same run file")
+            raise ValueError("weights: actor and learner differ in algorithm.variant; give both one run file")
         if self.stochastic.noise is not None:
             self.stochastic.noise.load_state_dict(weights["noise"])
         self.policy_version = int(weights["policy_version"])
@@ -319,11 +277,15 @@ class PiRLAlgorithm(RLAlgorithm):
         if wanted != state_dict.keys():
             differing = sorted(wanted ^ state_dict.keys())
             raise ValueError(
-                f"algorithm checkpoint: {differing[0]!r} and {len(differing) - 1} more tensors do not match the "
-                f"settings (variant={self.config.variant}, advantage={self.config.advantage}); resume with the same"
+                f"algorithm checkpoint: {differing[0]!r} and {len(differing) - 1} more tensors do not match "
+                f"variant={self.config.variant}, advantage={self.config.advantage}; resume with the same settings"
             )
         for prefix, module in self._own_modules():
-            own = {name.removeprefix(f"{prefix}."): t for name, t in state_dict.items() if name.startswith(f"{prefix}.")}
+            own = {
+                name.removeprefix(f"{prefix}."): t
+                for name, t in state_dict.items()
+                if name.startswith(f"{prefix}.")
+            }
             module.load_state_dict(own)
         self.policy_version = int(state_dict["policy_version"])
 

@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from lerobot.lerobot_types import BatchType
 from torch import Tensor
 
+from pirl.algorithms.pi_rl.advantages import generalised_advantages, group_advantages
 from pirl.algorithms.pi_rl.configuration import PiRLConfig
 from pirl.algorithms.pi_rl.networks import Critic
+from pirl.algorithms.pi_rl.rollouts import start_groups
 from pirl.algorithms.pi_rl.stochastic_policy import Evaluation, StochasticPolicy
 from pirl.policies.flow_policy import Context, integer_ids
 
 STORED = ("chain", "stochastic_step", "gripper")
-
-
-@dataclass
-class CriticInputs:
-    """Detached input of the critic, [N, ...]."""
-
-    tokens: Tensor
-    state: Tensor
-
-    def select(self, rows: Tensor) -> CriticInputs:
-        return CriticInputs(self.tokens[rows], self.state[rows])
+CriticInputs = tuple[Tensor, Tensor]
+"""Detached tokens [B, T, F] and proprioception [B, P]."""
 
 
 class UpdateBatch:
     """N decisions of complete episodes, in order.
 
-    A frozen encoder runs once per observation here; a trained one runs again in every minibatch.
+    A frozen encoder runs once per observation here; a trained one runs again in every minibatch. The critic's
+    input is of the policy before the update.
 
     Attributes:
         executed: steps the environment executed, bool [N, H].
         old_log_prob: behaviour policy's, recomputed by the learner with its own kernels, [N, H].
-        critic_inputs: of every decision.
     """
 
     def __init__(self, batch: BatchType, policy: StochasticPolicy, config: PiRLConfig) -> None:
@@ -44,15 +37,15 @@ class UpdateBatch:
         self.config = config
         self.device = policy.device
         self.size = len(batch["reward"])
-        info = batch["complementary_info"]
-        self.info = {key: value.to(self.device) for key, value in info.items()}
+        self.info = {key: value.to(self.device) for key, value in batch["complementary_info"].items()}
         self.rewards = batch["reward"].to(self.device)
         self.done = batch["done"].to(self.device) > 0.5
         self.episode_end = self.done | (batch["truncated"].to(self.device) > 0.5)
         self.executed_steps = integer_ids(self.info["executed_steps"])
         steps = torch.arange(policy.flow.executed_steps, device=self.device)
         self.executed = steps < self.executed_steps[:, None]
-        self._cache = policy.flow.encoder_is_frozen
+        self._contexts: Context = {}
+        self._critic_tokens: Tensor | None = None
         self._prepare()
 
     @property
@@ -62,71 +55,100 @@ class UpdateBatch:
 
     def evaluate(self, rows: Tensor) -> Evaluation:
         """Log-prob and entropy of some decisions under the present policy."""
-        stored = {key: self.info[key][rows] for key in STORED if key in self.info}
-        return self.policy.evaluate(self._context(rows), stored)
+        context = self._cached(rows) if self._contexts else self._encode("state", rows)
+        return self.policy.evaluate(context, self._stored(rows))
+
+    def critic_values(self, critic: Critic, rows: Tensor) -> Tensor:
+        """V(s) of some decisions, with gradients for the critic alone."""
+        return critic(*self._critic_inputs(rows))
 
     @torch.no_grad()
     def values(self, critic: Critic) -> tuple[Tensor, Tensor]:
         """V(s) [N], and V(s') [N] where an episode timed out (0 elsewhere)."""
-        values = torch.cat(
-            [self._value(critic, self.critic_inputs.select(rows)) for rows in self._pieces(self.size)]
-        )
+        values = torch.cat([self.critic_values(critic, rows) for rows in self._pieces(self.size)])
         final = torch.zeros_like(values)
-        if len(self._timeouts):
-            final[self._timeouts] = self._value(critic, self._final_inputs)
+        timeouts = (self.episode_end & ~self.done).nonzero().flatten()
+        for piece in self._pieces(len(timeouts)):
+            rows = timeouts[piece]
+            final[rows] = critic(*self._inputs_of(self._encode("next_state", rows)))
         return values, final
-
-    def critic_values(self, critic: Critic, rows: Tensor) -> Tensor:
-        """V(s) of some decisions, with gradients for the critic alone."""
-        return self._value(critic, self.critic_inputs.select(rows))
 
     @torch.no_grad()
     def _prepare(self) -> None:
+        """Encode once, recompute the behaviour log-probs, keep what later passes need."""
         self.policy.flow.eval()
+        frozen = self.policy.flow.encoder_is_frozen
+        keep_tokens = not frozen or self.config.critic_input == "action_tokens"
         contexts, inputs, log_probs = [], [], []
         for rows in self._pieces(self.size):
-            context = self.policy.encode({key: value[rows.cpu()] for key, value in self.raw["state"].items()})
-            inputs.append(self._critic_inputs(context))
-            stored = {key: self.info[key][rows] for key in STORED if key in self.info}
-            log_probs.append(self.policy.evaluate(context, stored).log_prob)
-            if self._cache:
+            context = self._encode("state", rows)
+            log_probs.append(self.policy.evaluate(context, self._stored(rows)).log_prob)
+            if frozen:
                 contexts.append(context)
-        self._contexts = _concatenate(contexts) if self._cache else {}
+            if keep_tokens:
+                inputs.append(self._inputs_of(context))
         self.old_log_prob = torch.cat(log_probs)
-        self.critic_inputs = CriticInputs(
-            torch.cat([piece.tokens for piece in inputs]), torch.cat([piece.state for piece in inputs])
-        )
-        self._timeouts = (self.episode_end & ~self.done).nonzero().flatten()
-        final = []
-        for piece in self._pieces(len(self._timeouts)):
-            rows = self._timeouts[piece].cpu()
-            context = self.policy.encode({key: value[rows] for key, value in self.raw["next_state"].items()})
-            final.append(self._critic_inputs(context))
-        if final:
-            self._final_inputs = CriticInputs(
-                torch.cat([piece.tokens for piece in final]), torch.cat([piece.state for piece in final])
-            )
+        if frozen:
+            self._contexts = {key: torch.cat([c[key] for c in contexts]) for key in contexts[0]}
+        if keep_tokens:
+            self._critic_tokens = torch.cat([tokens for tokens, _ in inputs])
+            self._critic_state = torch.cat([state for _, state in inputs])
 
-    def _context(self, rows: Tensor) -> Context:
-        if self._cache:
-            return {key: value[rows] for key, value in self._contexts.items()}
-        return self.policy.encode({key: value[rows.cpu()] for key, value in self.raw["state"].items()})
+    def _encode(self, which: str, rows: Tensor) -> Context:
+        observations = self.raw[which]  # type: ignore[literal-required]
+        return self.policy.encode({key: value[rows.to(value.device)] for key, value in observations.items()})
 
-    def _critic_inputs(self, context: Context) -> CriticInputs:
+    def _cached(self, rows: Tensor) -> Context:
+        return {key: value[rows] for key, value in self._contexts.items()}
+
+    def _stored(self, rows: Tensor) -> dict[str, Tensor]:
+        return {key: self.info[key][rows] for key in STORED if key in self.info}
+
+    def _critic_inputs(self, rows: Tensor) -> CriticInputs:
+        if self._critic_tokens is not None:
+            return self._critic_tokens[rows], self._critic_state[rows]
+        return self._inputs_of(self._cached(rows))
+
+    def _inputs_of(self, context: Context) -> CriticInputs:
         flow = self.policy.flow
         tokens, state = flow.critic_inputs(context)
         if self.config.critic_input == "action_tokens":
             # Zero noise at t = 1: the same function of the observation in rollout and update.
             x = torch.zeros(len(state), flow.horizon, flow.model_dims, device=self.device)
             tokens = flow.denoise(context, x, torch.ones(len(state), device=self.device)).tokens
-        return CriticInputs(tokens.detach(), state.detach())
-
-    def _value(self, critic: Critic, inputs: CriticInputs) -> Tensor:
-        return critic(inputs.tokens, inputs.state)
+        return tokens.detach(), state.detach()
 
     def _pieces(self, size: int) -> list[Tensor]:
         return list(torch.arange(size, device=self.device).split(self.micro_batch_size)) if size else []
 
 
-def _concatenate(contexts: list[Context]) -> Context:
-    return {key: torch.cat([context[key] for context in contexts]) for key in contexts[0]}
+class Advantages(NamedTuple):
+    """What the critic and the rewards say about N decisions."""
+
+    values: Tensor
+    advantages: Tensor  # not normalised
+    returns: Tensor
+
+
+def estimate_advantages(batch: UpdateBatch, critic: Critic | None) -> Advantages:
+    """GAE with a critic, else GRPO's comparison of episodes from one initial state."""
+    config = batch.config
+    if critic is None:
+        episode = batch.episode_end.cumsum(0) - batch.episode_end.long()
+        scores = torch.zeros(int(batch.episode_end.sum()), device=batch.device)
+        scores = scores.index_add(0, episode, batch.rewards)
+        groups = start_groups(batch.raw, batch.episode_end).to(batch.device)
+        advantages = group_advantages(scores, groups)[episode]
+        return Advantages(torch.zeros_like(advantages), advantages, scores[episode])
+    values, final_values = batch.values(critic)
+    exponent = batch.executed_steps if config.discount_per_step else torch.ones_like(batch.executed_steps)
+    advantages, returns = generalised_advantages(
+        batch.rewards,
+        values,
+        final_values,
+        batch.done,
+        batch.episode_end,
+        config.gamma ** exponent.float(),
+        config.gae_lambda,
+    )
+    return Advantages(values, advantages, returns)

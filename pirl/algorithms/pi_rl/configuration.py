@@ -20,16 +20,38 @@ CHOICES = {
     "lr_schedule": ("constant", "linear", "cosine"),
 }
 AT_LEAST_ONE = (
-    "episodes_per_update", "transitions_per_update", "epochs", "minibatch_size", "micro_batch_size",
-    "denoising_steps", "executed_dims", "lr_decay_updates", "critic_pooling_queries",
+    "episodes_per_update",
+    "transitions_per_update",
+    "epochs",
+    "minibatch_size",
+    "micro_batch_size",
+    "denoising_steps",
+    "executed_dims",
+    "lr_decay_updates",
+    "critic_pooling_queries",
 )
 POSITIVE = (
-    "noise_level", "noise_std_min", "noise_std_max", "actor_lr", "critic_lr", "clip", "value_clip", "huber_delta",
-    "max_grad_norm", "gripper_temperature", "target_kl",
+    "noise_level",
+    "noise_std_min",
+    "noise_std_max",
+    "actor_lr",
+    "critic_lr",
+    "clip",
+    "value_clip",
+    "huber_delta",
+    "max_grad_norm",
+    "gripper_temperature",
+    "target_kl",
 )
 NOT_NEGATIVE = (
-    "weight_decay", "entropy_coefficient", "bc_coefficient", "critic_warmup_epochs", "lr_warmup_steps",
-    "max_policy_lag", "advantage_std_floor", "value_coefficient",
+    "weight_decay",
+    "entropy_coefficient",
+    "bc_coefficient",
+    "critic_warmup_epochs",
+    "lr_warmup_steps",
+    "max_policy_lag",
+    "advantage_std_floor",
+    "value_coefficient",
 )
 FRACTIONS = ("gamma", "gae_lambda", "lr_final_fraction", "encoder_lr_scale")
 
@@ -43,7 +65,7 @@ class PiRLConfig(RLAlgorithmConfig):
     every difference.
     """
 
-    # --- exploration -------------------------------------------------------------------------------------------
+    # --- exploration ---
     # `flow_sde`: the SDE with the ODE's marginals. `flow_noise`: the policy's own sampler plus learned noise.
     variant: str = "flow_sde"
     # Flow-SDE's eta, in units of normalised actions (reference: 0.5 at K = 4; 0.3 at K = 5).
@@ -53,11 +75,11 @@ class PiRLConfig(RLAlgorithmConfig):
     noise_std_max: float = 0.16
     # Factor on the noise of each executed action dim (metres against radians); null: 1 everywhere.
     noise_scale: list[float] | None = None
-    # Denoising steps that are stochastic and enter the log-prob: `one` drawn per decision, the `last`, or `all`.
-    # null: one for flow_sde (the paper's hybrid), all for flow_noise.
+    # Denoising steps that are stochastic and enter the log-prob: `one` drawn per decision, the `last`, or
+    # `all`. null: one for flow_sde (the paper's hybrid), all for flow_noise.
     stochastic_steps: str | None = None
-    # Mean of the deterministic steps: Euler's ODE, or XVLA's `native` re-mixing. null: euler for flow_sde, the
-    # policy's own sampler for flow_noise.
+    # Mean of the deterministic steps: Euler's ODE, or XVLA's `native` re-mixing. null: euler for flow_sde,
+    # the policy's own sampler for flow_noise.
     sampler: str | None = None
     # K; null: the policy's own, which is what stock evaluation uses.
     denoising_steps: int | None = None
@@ -67,7 +89,7 @@ class PiRLConfig(RLAlgorithmConfig):
     # Temperature of the Bernoulli gripper (policies with logit grippers): below 1 it flickers less.
     gripper_temperature: float = 1.0
 
-    # --- returns -----------------------------------------------------------------------------------------------
+    # --- returns ---
     # `gae` with a critic, or `grpo`: returns compared within groups of episodes that share an initial state.
     advantage: str = "gae"
     # Discount per decision, or per control step with `discount_per_step` (gamma^n for n executed steps).
@@ -77,7 +99,7 @@ class PiRLConfig(RLAlgorithmConfig):
     # Advantages are divided by at least this, so that noise in a batch without outcome is not blown up.
     advantage_std_floor: float = 0.01
 
-    # --- PPO ---------------------------------------------------------------------------------------------------
+    # --- PPO ---
     # Sum over stochastic steps is the exact joint; `mean` tempers the ratio by 1/K (the reference does that).
     logprob_reduction: str = "sum"
     # What one ratio covers: the whole chunk (the reference), or one action step of it (gentler clipping).
@@ -98,8 +120,8 @@ class PiRLConfig(RLAlgorithmConfig):
     # Episodes collected more than this many updates ago are dropped; null: none are.
     max_policy_lag: int | None = 1
 
-    # --- critic ------------------------------------------------------------------------------------------------
-    # Detached input: the encoded observation with proprioception, or the denoiser's tokens at pure zero noise.
+    # --- critic ---
+    # Detached input: the encoded observation with proprioception, or the denoiser's tokens at zero noise.
     critic_input: str = "observation"
     critic_hidden: int = 256
     critic_pooling_queries: int = 4
@@ -109,13 +131,14 @@ class PiRLConfig(RLAlgorithmConfig):
     # Epochs of critic training on the first update's data before the policy moves; GAE is then recomputed.
     critic_warmup_epochs: int = 15
 
-    # --- hybrid with demonstrations ------------------------------------------------------------------------------
-    # Weight of the policy's own flow-matching loss on an offline batch; needs online_ratio < 1 and demonstrations.
+    # --- hybrid with demonstrations ---
+    # Weight of the policy's own flow-matching loss on an offline batch; needs demonstrations and
+    # online_ratio < 1.
     bc_coefficient: float = 0.0
 
-    # --- optimisation --------------------------------------------------------------------------------------------
-    # `denoiser`: the observation encoder stays frozen and its features are computed once per update. `all`: it
-    # trains too, at `encoder_lr_scale` of the rate; the policy's own freeze settings still hold.
+    # --- optimisation ---
+    # `denoiser`: the observation encoder stays frozen and its features are computed once per update. `all`:
+    # it trains too, at `encoder_lr_scale` of the rate; the policy's own freeze settings still hold.
     trainable: str = "denoiser"
     # Reference at 3 B parameters: 5e-6 and 1e-4.
     actor_lr: float = 1e-5
@@ -151,16 +174,18 @@ class PiRLConfig(RLAlgorithmConfig):
             )
         if self.variant == "flow_sde" and self.sampler == "native" and self.stochastic_steps != "last":
             raise ValueError(
-                "algorithm.sampler: 'native' forgets the noise of earlier steps, so flow_sde cannot use it with "
-                f"stochastic_steps={self.stochastic_steps!r}; use sampler=euler, or stochastic_steps=last"
+                "algorithm.sampler: 'native' forgets the noise of earlier steps, so flow_sde cannot use it "
+                f"with stochastic_steps={self.stochastic_steps!r}; use sampler=euler, or stochastic_steps=last"
             )
         if self.dual_clip is not None and self.dual_clip <= 1:
-            raise ValueError(f"algorithm.dual_clip: must exceed 1, got {self.dual_clip}; null switches it off")
+            raise ValueError(
+                f"algorithm.dual_clip: must exceed 1, got {self.dual_clip}; null switches it off"
+            )
         if self.lr_schedule != "constant" and self.lr_decay_updates is None:
             raise ValueError(f"algorithm.lr_decay_updates: needed for lr_schedule={self.lr_schedule}")
         if self.entropy_coefficient and self.variant == "flow_sde":
             raise ValueError(
-                "algorithm.entropy_coefficient: flow_sde's noise is fixed, so its entropy has no gradient; use 0"
+                "algorithm.entropy_coefficient: flow_sde's noise is fixed, its entropy has no gradient; use 0"
             )
 
     def _check_choices(self) -> None:

@@ -19,7 +19,10 @@ class Critic(nn.Module):
         self.norm = nn.LayerNorm(token_dim)
         self.queries = nn.Parameter(torch.zeros(queries, token_dim))
         self.body = nn.Sequential(
-            nn.Linear(queries * token_dim + state_dim, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU()
+            nn.Linear(queries * token_dim + state_dim, hidden),
+            nn.SiLU(),
+            nn.Linear(hidden, hidden),
+            nn.SiLU(),
         )
         self.head = nn.Linear(hidden, 1)
         nn.init.normal_(self.queries, std=0.02)
@@ -44,7 +47,11 @@ class NoiseNetwork(nn.Module):
     def __init__(self, token_dim: int, dims: int, lowest: Tensor, highest: Tensor) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.LayerNorm(token_dim), nn.Linear(token_dim, 128), nn.Tanh(), nn.Linear(128, 64), nn.Tanh(),
+            nn.LayerNorm(token_dim),
+            nn.Linear(token_dim, 128),
+            nn.Tanh(),
+            nn.Linear(128, 64),
+            nn.Tanh(),
             nn.Linear(64, dims),
         )
         self.register_buffer("lowest", lowest, persistent=False)

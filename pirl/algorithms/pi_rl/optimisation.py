@@ -35,7 +35,9 @@ class Means:
         self._maxima[name] = max(self._maxima.get(name, -math.inf), float(value))
 
     def result(self) -> dict[str, float]:
-        means = {name: total / self._weights[name] for name, total in self._sums.items() if self._weights[name]}
+        means = {
+            name: total / self._weights[name] for name, total in self._sums.items() if self._weights[name]
+        }
         return means | self._maxima
 
 
@@ -84,7 +86,12 @@ class PPOOptimisation:
                 self._step("critic", warmup=False)
 
     def run(
-        self, batch: UpdateBatch, advantages: Tensor, values: Tensor, returns: Tensor, imitation: ImitationLoss | None
+        self,
+        batch: UpdateBatch,
+        advantages: Tensor,
+        values: Tensor,
+        returns: Tensor,
+        imitation: ImitationLoss | None,
     ) -> None:
         """PPO epochs over the batch, ended early when the KL passes its bound.
 
@@ -144,7 +151,9 @@ class PPOOptimisation:
         self.metrics.maximum("policy/approx_kl_max", divergence)
         return divergence
 
-    def _note_policy(self, surrogate: Tensor, ratio: Tensor, weight: Tensor, evaluation, share: float) -> None:
+    def _note_policy(
+        self, surrogate: Tensor, ratio: Tensor, weight: Tensor, evaluation, share: float
+    ) -> None:
         outside = ((ratio - 1).abs() > self._config.clip) * weight
         self.metrics.add("loss/policy", surrogate / share, share)
         self.metrics.add("policy/clip_fraction", outside.sum() / weight.sum().clamp_min(1), share)

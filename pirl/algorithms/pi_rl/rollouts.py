@@ -52,8 +52,8 @@ class RolloutReader:
         unread = sum(len(episode.slots) for episode in self._episodes) + len(self._open)
         if unread > self.buffer.capacity:
             raise RuntimeError(
-                f"buffer.online_capacity: {self.buffer.capacity} transitions cannot hold one update's rollouts "
-                f"({unread} unread); raise it, or lower algorithm.episodes_per_update"
+                f"buffer.online_capacity: {self.buffer.capacity} transitions cannot hold an update's "
+                f"rollouts ({unread} unread); raise it, or lower algorithm.episodes_per_update"
             )
         fresh = deque(episode for episode in self._episodes if episode.policy_version >= oldest_version)
         self.dropped += len(self._episodes) - len(fresh)
@@ -117,6 +117,8 @@ def start_groups(batch: BatchType, episode_end: Tensor) -> Tensor:
     """
     states = batch["state"].get("observation.state")
     if states is None:
-        raise ValueError("algorithm.advantage: 'grpo' groups episodes by observation.state, which is missing; use gae")
+        raise ValueError(
+            "algorithm.advantage: 'grpo' groups episodes by observation.state, which is missing; use gae"
+        )
     begins = torch.cat([torch.zeros(1, dtype=torch.long), episode_end.nonzero().flatten().cpu()[:-1] + 1])
     return torch.unique(states[begins].flatten(1), dim=0, return_inverse=True)[1]

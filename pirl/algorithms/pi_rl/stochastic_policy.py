@@ -24,7 +24,7 @@ class Evaluation(NamedTuple):
 
 
 class StochasticPolicy:
-    """Chooses the kernels a configuration asks for and runs the chain of `pirl.flow` with a policy's denoiser.
+    """Chooses the kernels a configuration asks for, and runs `pirl.flow`'s chain with a policy's denoiser.
 
     Attributes:
         noise: Flow-Noise's network, None for Flow-SDE.
@@ -61,15 +61,20 @@ class StochasticPolicy:
         """Draw decisions.
 
         Returns:
-            Actions for the policy's postprocessor [B, H, D_real], and what `evaluate` needs to recompute their
-            log-prob: `chain` [B, K+1, C, D], `stochastic_step` [B], `log_prob` [B, H], with a discrete gripper
-            also `gripper` [B, H, G]; float32.
+            Actions for the policy's postprocessor [B, H, D_real], and what `evaluate` needs to recompute
+            their log-prob: `chain` [B, K+1, C, D], `stochastic_step` [B], `log_prob` [B, H], with a discrete
+            gripper also `gripper` [B, H, G]; float32.
         """
         noise = torch.randn(batch, self.flow.horizon, self.flow.model_dims, device=self.device)
         steps = draw_stochastic_steps(self.config.stochastic_steps, batch, self.steps, self.device)
         chain = sample_chain(
             lambda x, t: self.flow.denoise(context, x, t),
-            noise, self.times, self._deterministic, self._stochastic, steps, self.counted,
+            noise,
+            self.times,
+            self._deterministic,
+            self._stochastic,
+            steps,
+            self.counted,
             self.config.logprob_reduction,
         )
         log_prob = chain.log_prob[:, : self.flow.executed_steps]
@@ -94,7 +99,12 @@ class StochasticPolicy:
             return self.flow.denoise(context, x, t)
 
         result = chain_log_prob(
-            denoise, states, self.times, self._stochastic, integer_ids(stored["stochastic_step"]), self.counted,
+            denoise,
+            states,
+            self.times,
+            self._stochastic,
+            integer_ids(stored["stochastic_step"]),
+            self.counted,
             self.config.logprob_reduction,
         )
         log_prob = result.log_prob[:, :executed_steps]
@@ -123,8 +133,8 @@ class StochasticPolicy:
         if given is not None:
             if len(given) != self.flow.executed_dims or min(given) <= 0:
                 raise ValueError(
-                    f"algorithm.noise_scale: needs {self.flow.executed_dims} positive factors, one per executed "
-                    f"action dim, got {given}"
+                    f"algorithm.noise_scale: needs {self.flow.executed_dims} positive factors, one per "
+                    f"executed action dim, got {given}"
                 )
             scale[: len(given)] = torch.tensor(given, device=self.device)
         return scale

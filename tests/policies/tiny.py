@@ -1,0 +1,168 @@
+"""Tiny random policies of every supported type, on CPU, made from LeRobot's own classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from unittest import mock
+
+import torch
+from lerobot.configs import FeatureType, NormalizationMode, PolicyFeature
+from lerobot.policies.pretrained import PreTrainedPolicy
+from torch import Tensor
+
+IMAGE = "observation.images.image"
+FLORENCE = {
+    "pad_token_id": 1,
+    "bos_token_id": 0,
+    "eos_token_id": 2,
+    "vision_config": {
+        "embed_dim": [8, 16],
+        "depths": [1, 1],
+        "num_heads": [2, 2],
+        "num_groups": [2, 2],
+        "patch_size": [7, 3],
+        "patch_stride": [4, 2],
+        "patch_padding": [3, 1],
+        "patch_prenorm": [False, True],
+        "window_size": 4,
+        "drop_path_rate": 0.1,
+        "projection_dim": 24,
+    },
+    "text_config": {
+        "vocab_size": 64,
+        "d_model": 24,
+        "encoder_layers": 1,
+        "encoder_ffn_dim": 32,
+        "encoder_attention_heads": 2,
+        "decoder_layers": 1,
+        "decoder_ffn_dim": 32,
+        "decoder_attention_heads": 2,
+        "max_position_embeddings": 64,
+        "dropout": 0.1,
+    },
+}
+IDENTITY = {name: NormalizationMode.IDENTITY for name in ("VISUAL", "STATE", "ACTION")}
+
+
+def features(state: int, action: int, image: int = 32) -> dict:
+    """Input and output features of a policy with one camera."""
+    return {
+        "input_features": {
+            IMAGE: PolicyFeature(FeatureType.VISUAL, (3, image, image)),
+            "observation.state": PolicyFeature(FeatureType.STATE, (state,)),
+        },
+        "output_features": {"action": PolicyFeature(FeatureType.ACTION, (action,))},
+        "device": "cpu",
+        "push_to_hub": False,
+    }
+
+
+def make_xvla(action_mode: str = "auto", **settings) -> PreTrainedPolicy:
+    """XVLA with dropout and drop-path configured, 20 model dims."""
+    from lerobot.policies.xvla.configuration_xvla import XVLAConfig
+    from lerobot.policies.xvla.modeling_xvla import XVLAPolicy
+
+    action = {"auto": 10, "ee6d": 20, "joint": 14}[action_mode]
+    defaults = dict(
+        chunk_size=6, n_action_steps=4, num_denoising_steps=4, hidden_size=32, depth=2, num_heads=2,
+        num_domains=2, len_soft_prompts=2, max_len_seq=128, tokenizer_max_length=8, max_state_dim=20,
+        florence_config=FLORENCE, action_mode=action_mode, normalization_mapping=IDENTITY,
+        **features(state=20, action=action),
+    )
+    policy = XVLAPolicy(XVLAConfig(**(defaults | settings)))
+    with torch.no_grad():  # LeRobot's fresh action decoder is small; a policy's output has unit scale
+        policy.model.transformer.action_decoder.fc.weight.mul_(4)
+    return policy
+
+
+def make_smolvla(folder: Path) -> PreTrainedPolicy:
+    """SmolVLA whose VLM configuration and tokenizer lie in a local folder."""
+    from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
+    from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
+
+    _write_smolvlm(folder)
+    config = SmolVLAConfig(
+        chunk_size=6, n_action_steps=4, num_steps=4, vlm_model_name=str(folder), num_vlm_layers=2,
+        resize_imgs_with_padding=(32, 32), max_state_dim=8, max_action_dim=12, expert_width_multiplier=0.5,
+        normalization_mapping=IDENTITY, load_vlm_weights=False, **features(state=8, action=7),
+    )
+    return SmolVLAPolicy(config)
+
+
+def _write_smolvlm(folder: Path) -> None:
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from transformers import Idefics3ImageProcessor, Idefics3Processor, PreTrainedTokenizerFast, SmolVLMConfig
+
+    special = ["<fake_token_around_image>", "<image>", "<end_of_utterance>", "<global-img>", "<unk>"]
+    words = {word: index for index, word in enumerate([*special, *(f"w{i}" for i in range(40))])}
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(WordLevel(words, unk_token="<unk>")),
+        unk_token="<unk>", pad_token="<unk>",
+        extra_special_tokens={
+            "fake_image_token": special[0], "image_token": special[1], "end_of_utterance_token": special[2],
+            "global_image_token": special[3],
+        },
+    )
+    Idefics3Processor(Idefics3ImageProcessor(), tokenizer).save_pretrained(folder)
+    SmolVLMConfig(
+        image_token_id=1,
+        scale_factor=2,
+        vision_config={"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1,
+                       "num_attention_heads": 2, "image_size": 32, "patch_size": 8},
+        text_config={"model_type": "llama", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+                     "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16, "vocab_size": 64,
+                     "pad_token_id": 0},
+    ).save_pretrained(folder)
+
+
+def make_pi(policy_type: str) -> PreTrainedPolicy:
+    """pi0 or pi0.5. LeRobot fixes PaliGemma's sizes in code: the tiny ones are put in while it is built."""
+    if policy_type == "pi0":
+        from lerobot.policies.pi0 import modeling_pi0 as module
+        from lerobot.policies.pi0.configuration_pi0 import PI0Config as Config
+        from lerobot.policies.pi0.modeling_pi0 import PI0Policy as Policy
+    else:
+        from lerobot.policies.pi05 import modeling_pi05 as module
+        from lerobot.policies.pi05.configuration_pi05 import PI05Config as Config
+        from lerobot.policies.pi05.modeling_pi05 import PI05Policy as Policy
+
+    width, build = 16, module.PaliGemmaForConditionalGenerationWithPiGemma
+
+    def build_tiny(config):
+        config.projection_dim = width
+        small = dict(hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+                     patch_size=16, projection_dim=width)
+        for name, value in small.items():
+            setattr(config.vision_config, name, value)
+        return build(config)
+
+    sizes = module.GemmaConfig(width=width, depth=2, mlp_dim=32, num_heads=2, num_kv_heads=1, head_dim=8)
+    config = Config(
+        chunk_size=6, n_action_steps=4, num_inference_steps=4, max_state_dim=8, max_action_dim=12,
+        image_resolution=(32, 32), normalization_mapping=IDENTITY, **features(state=8, action=7),
+    )
+    with mock.patch.object(module, "get_gemma_config", lambda _: sizes), \
+            mock.patch.object(module, build.__name__, build_tiny):
+        return Policy(config)
+
+
+def make_policy(policy_type: str, folder: Path) -> PreTrainedPolicy:
+    """A tiny random policy; `folder` takes what LeRobot wants to read from disk."""
+    if policy_type == "smolvla":
+        return make_smolvla(folder)
+    return make_xvla() if policy_type == "xvla" else make_pi(policy_type)
+
+
+def make_observation(policy: PreTrainedPolicy, batch: int, seed: int = 0) -> dict[str, Tensor]:
+    """Random preprocessed inputs of a policy, as an actor passes them."""
+    generator = torch.Generator().manual_seed(seed)
+    inputs = policy.config.input_features
+    observation = {name: torch.rand(batch, *f.shape, generator=generator) for name, f in inputs.items()}
+    observation["observation.language.tokens"] = torch.randint(5, 40, (batch, 8), generator=generator)
+    mask = torch.ones(batch, 8, dtype=torch.bool)
+    mask[:, 6:] = False
+    observation["observation.language.attention_mask"] = mask
+    if policy.config.type == "xvla":
+        observation["domain_id"] = torch.randint(policy.config.num_domains, (batch,), generator=generator)
+    return observation
