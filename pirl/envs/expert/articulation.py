@@ -121,7 +121,9 @@ def push_shut(scene: Scene, joint: int, sign: float, reached: Callable[[], bool]
     contact = edge.mean(axis=0)
     contact[2] = min(float(edge[:, 2].max()), contact[2] + 0.02)
     start = contact + (_FINGER_RADIUS + 0.05) * outward
-    rotation = rotation_from_axes(np.cross(outward, up(1.0)), DOWN)
+    sliding = scene.model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_SLIDE
+    approach = DOWN - outward if sliding else DOWN  # tilted, so that the palm clears the drawers above
+    rotation = rotation_from_axes(np.cross(outward, up(1.0)), approach)
     rotation = nearest_equivalent(scene.grip_rotation, rotation)
     yield from travel(scene, start, rotation, CLOSED, below=0.0)
     touch = contact + _FINGER_RADIUS * outward

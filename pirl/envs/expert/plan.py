@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from pirl.envs.expert.articulation import pull_open, push_shut, turn
 from pirl.envs.expert.motion import Actions
 from pirl.envs.expert.scene import Goal, Scene
-from pirl.envs.expert.skills import holding, pick, put
+from pirl.envs.expert.skills import drag, holding, is_flat, pick, put
 
 _ORDER = {"turnon": 0, "turnoff": 0, "open": 0, "on": 1, "in": 1, "close": 2}
+_STEP = 0.03  # m: lower edges than this in a region (a burner, a drawer's floor) are what things stand on
 
 
 def next_goal(scene: Scene) -> Goal | None:
@@ -67,6 +69,9 @@ def _is_shut(scene: Scene, region: str) -> bool:
 
 
 def _move_object(scene: Scene, name: str, destination: str, attempt: int) -> Actions:
+    if is_flat(scene, name):
+        yield from drag(scene, name, scene.position(destination))
+        return
     yield from pick(scene, name, attempt)
     if not holding(scene, name):
         return
@@ -75,12 +80,53 @@ def _move_object(scene: Scene, name: str, destination: str, attempt: int) -> Act
 
 def resting_place(scene: Scene, name: str, destination: str) -> np.ndarray:
     """Where the object's body origin shall come to rest, shape (3,), m."""
-    height = float(scene.position(name)[2] - scene.points(name)[:, 2].min())
     if scene.is_object(destination):
         x, y, _ = scene.position(destination)
-        points = scene.points(destination)
-        near = np.linalg.norm(points[:, :2] - [x, y], axis=1) < 0.03
-        return np.array([x, y, points[near, 2].max() + height])
+        return np.array([x, y, _top(scene.points(destination), np.array([x, y])) + _height(scene, name)])
     centre, rotation, half = scene.region_box(destination)
-    bottom = centre[2] - (np.abs(rotation) @ half)[2]
-    return np.array([centre[0], centre[1], bottom + height])
+    extent = np.abs(rotation) @ half
+    bottom = centre[2] - extent[2]
+    xy = _free_spot(scene, name, centre[:2], extent[:2], bottom + _STEP)
+    parent = scene.parent(destination)
+    if parent is not None:
+        points = scene.points(parent)
+        bottom = max(bottom, _top(points[points[:, 2] < bottom + _STEP], xy))
+    return np.array([*xy, bottom + _height(scene, name)])
+
+
+def _height(scene: Scene, name: str) -> float:
+    """Height of an object's origin above its lowest point, m."""
+    return float(scene.position(name)[2] - scene.points(name)[:, 2].min())
+
+
+def _top(points: np.ndarray, xy: np.ndarray) -> float:
+    """Highest of the points within 3 cm of the vertical line at `xy`, m."""
+    near = np.linalg.norm(points[:, :2] - xy, axis=1) < 0.03
+    return float(points[near, 2].max(initial=-np.inf))
+
+
+def _free_spot(
+    scene: Scene, name: str, centre: np.ndarray, extent: np.ndarray, above: float, margin: float = 0.006
+) -> np.ndarray:
+    """Place in a region nearest to its centre where the object comes down past nothing that is above `above`.
+
+    Returns:
+        Position of the object's origin, shape (2,); the roomiest one if nothing is free.
+    """
+    origin = scene.position(name)[:2]
+    obstacles = scene.obstacle_points(name)
+    near = np.linalg.norm(obstacles[:, :2] - centre, axis=1) < 0.3
+    obstacles = obstacles[near & (obstacles[:, 2] > above)]
+    footprint = cKDTree(np.unique((scene.points(name)[:, :2] - origin).round(3), axis=0))
+    steps = [np.linspace(-0.9 * e, 0.9 * e, 9) for e in extent]
+    offsets = np.stack(np.meshgrid(*steps), axis=-1).reshape(-1, 2)
+    offsets = offsets[np.argsort(np.linalg.norm(offsets, axis=1))]
+    offsets = np.concatenate([np.zeros((1, 2)), offsets])
+    room = np.array(
+        [
+            footprint.query(obstacles[:, :2] - centre - offset)[0].min() if len(obstacles) else np.inf
+            for offset in offsets
+        ]
+    )
+    free = np.flatnonzero(room > margin)
+    return centre + offsets[free[0] if len(free) else int(room.argmax())]

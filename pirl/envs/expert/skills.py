@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pirl.envs.expert.grasps import Grasp, plan_grasps
+from pirl.envs.expert.grasps import TIP_BELOW_GRIP, Grasp, plan_grasps
 from pirl.envs.expert.motion import (
     CLOSED,
     OPEN,
@@ -12,7 +12,9 @@ from pirl.envs.expert.motion import (
     move_gripper,
     move_to,
     nearest_equivalent,
+    rotation_error,
     rotation_from_axes,
+    servo,
 )
 from pirl.envs.expert.scene import Scene
 
@@ -55,14 +57,10 @@ def choose_grasp(scene: Scene, name: str, attempt: int) -> Grasp | None:
 
 
 def pick(scene: Scene, name: str, attempt: int = 0) -> Actions:
-    """Grasp an object from above and lift it a little.
-
-    Raises:
-        LookupError: If nothing about the object can be grasped from above.
-    """
+    """Grasp an object from above and lift it a little; ends at once if it cannot be grasped."""
     grasp = choose_grasp(scene, name, attempt)
     if grasp is None:
-        raise LookupError(f"no free top-down grasp of {name}")
+        return
     rotation = nearest_equivalent(scene.grip_rotation, rotation_from_axes(grasp.opening, DOWN))
     yield from travel(scene, grasp.position + up(0.05), rotation, OPEN, below=0.0)
     yield from move_to(
@@ -135,3 +133,30 @@ def retreat(scene: Scene, height: float = 0.08) -> Actions:
     """Rise straight up with open fingers."""
     position = scene.grip_position + up(height)
     yield from move_to(scene, position, scene.grip_rotation, OPEN, tolerance=0.02, max_steps=20)
+
+
+def is_flat(scene: Scene, name: str) -> bool:
+    """Whether an object is too flat and wide to be lifted, such as a plate."""
+    size = np.ptp(scene.points(name), axis=0)
+    return bool(size[2] < 0.022 and size[:2].min() > 0.08)
+
+
+def drag(scene: Scene, name: str, target: np.ndarray) -> Actions:
+    """Press closed fingers into a flat object, against the rim ahead, and slide it until it is over `target`."""
+    way = target[:2] - scene.position(name)[:2]
+    ahead = np.array([*way, 0.0]) / np.linalg.norm(way)
+    points = scene.points(name)
+    inside = scene.position(name) + 0.03 * ahead
+    near = np.linalg.norm(points[:, :2] - inside[:2], axis=1) < 0.02
+    inside[2] = points[near, 2].max() + TIP_BELOW_GRIP + 0.001
+    rotation = rotation_from_axes(np.cross(ahead, up(1.0)), DOWN)
+    rotation = nearest_equivalent(scene.grip_rotation, rotation)
+    yield from travel(scene, inside + up(0.04), rotation, CLOSED, below=0.0)
+    yield from move_to(scene, inside, rotation, CLOSED, tolerance=0.005, max_steps=20)
+    for _ in range(80):
+        left = target[:2] - scene.position(name)[:2]
+        if np.linalg.norm(left) < 0.01:
+            break
+        error = np.array([*left, inside[2] - scene.grip_position[2]])
+        yield servo(error, rotation_error(scene.grip_rotation, rotation), CLOSED, speed=0.5)
+    yield from retreat(scene)
