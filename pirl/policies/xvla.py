@@ -102,7 +102,7 @@ class XVLAFlow(FlowPolicy):
 
     def finish(self, final: Tensor, outcomes: Tensor | None = None) -> Tensor:
         # LeRobot's postprocess works in place: the stored chain must not feel it.
-        actions = self._spaces.postprocess(final[:, : self.executed_steps].clone())
+        actions = self._spaces.postprocess(final.clone())[:, : self.executed_steps]
         if outcomes is not None:
             actions[..., list(self.binary_dims)] = outcomes
         return actions

@@ -10,7 +10,7 @@ from lerobot.configs import FeatureType, NormalizationMode, PolicyFeature
 from lerobot.policies.pretrained import PreTrainedPolicy
 from torch import Tensor
 
-IMAGE = "observation.images.image"
+CAMERAS = ("observation.images.image", "observation.images.image2")
 FLORENCE = {
     "pad_token_id": 1,
     "bos_token_id": 0,
@@ -45,10 +45,10 @@ IDENTITY = {name: NormalizationMode.IDENTITY for name in ("VISUAL", "STATE", "AC
 
 
 def features(state: int, action: int, image: int = 32) -> dict:
-    """Input and output features of a policy with one camera."""
+    """Input and output features of a policy with two cameras."""
     return {
         "input_features": {
-            IMAGE: PolicyFeature(FeatureType.VISUAL, (3, image, image)),
+            **{camera: PolicyFeature(FeatureType.VISUAL, (3, image, image)) for camera in CAMERAS},
             "observation.state": PolicyFeature(FeatureType.STATE, (state,)),
         },
         "output_features": {"action": PolicyFeature(FeatureType.ACTION, (action,))},
