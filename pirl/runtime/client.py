@@ -130,11 +130,11 @@ class LearnerClient:
 
     def close(self, flush_s: float = 10.0) -> None:
         """Send what is queued, then leave."""
-        for queue in (self._transitions, self._interactions):
-            if not self._failure:
+        if not self._failure:
+            for queue in (self._transitions, self._interactions):
                 queue.put(_END)
-        for sender in self._senders:
-            sender.join(timeout=flush_s)
+            for sender in self._senders:
+                sender.join(timeout=flush_s)
         self._closed.set()
         self._channel.close()
 
@@ -159,7 +159,8 @@ class LearnerClient:
         try:
             stream = self._stub.StreamParameters(services_pb2.Empty())
             receive_bytes_in_chunks(stream, self._inbox, self._closed, log_prefix="[ACTOR] parameters")
-            self._failure = self._failure or f"the learner at {self._address} closed the parameter stream"
+            if not self.finished:
+                self._failure = f"the learner at {self._address} closed the parameter stream"
         except (grpc.RpcError, ValueError) as error:
             self._note_failure(error)
 

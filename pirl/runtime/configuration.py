@@ -184,12 +184,12 @@ def parse_config(args: Sequence[str] | None = None) -> OnlineTrainConfig:
     if args is not None:
         sys.argv = [sys.argv[0], *args]
 
-    @parser.wrap()
-    def _parse(cfg: OnlineTrainConfig) -> OnlineTrainConfig:
+    def identity(cfg):  # type: ignore[no-untyped-def]
         return cfg
 
+    identity.__annotations__["cfg"] = OnlineTrainConfig  # LeRobot's parser reads the class from here
     try:
-        config = _parse()
+        config = parser.wrap()(identity)()
     except (draccus.utils.DecodingError, draccus.ParsingError) as error:
         raise ConfigError(f"{parser.parse_arg('config_path') or 'command line'}: {error}") from error
     except FileNotFoundError as error:

@@ -62,7 +62,8 @@ class Learner:
             self._intake.counters, self._updates = restore_run(config, self._agent)
         self._board = ParameterBoard()
         self._history = TrainingHistory.open(config, self._intake.counters)
-        self._next_checkpoint = self._checkpoint_after(self._intake.counters.env_steps)
+        self._checkpointed_at = self._intake.counters.env_steps
+        self._next_checkpoint = self._checkpoint_after(self._checkpointed_at)
         self._idle_s = self._update_s = 0.0
         self._pushed_at = -math.inf
 
@@ -90,11 +91,13 @@ class Learner:
             while not self._stop.is_set() and not self._done():
                 self._round()
             self._publish(last=True)
-            self._checkpoint()
+            if self._intake.counters.env_steps > self._checkpointed_at:
+                self._checkpoint()
             self._history.finish(self._intake, self._updates, self._update_s, self._idle_s)
         finally:
             server.stop(grace=LEAVE_GRACE_S).wait()
             shutdown.set()
+            logging.info("[LEARNER] server stopped")
             (self._output_dir / "learner.json").unlink(missing_ok=True)
 
     def _mixer(self) -> OnlineOfflineMixer:
@@ -158,7 +161,8 @@ class Learner:
     def _checkpoint(self) -> None:
         folder = save_run(self._config, self._agent, self._intake.counters, self._updates)
         self._history.note_checkpoint(folder, self._intake)
-        self._next_checkpoint = self._checkpoint_after(self._intake.counters.env_steps)
+        self._checkpointed_at = self._intake.counters.env_steps
+        self._next_checkpoint = self._checkpoint_after(self._checkpointed_at)
         logging.info("[LEARNER] checkpoint %s", folder.name)
 
 

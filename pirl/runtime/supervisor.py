@@ -163,7 +163,7 @@ class Supervisor:
     def _restart_dead(self) -> None:
         for name, child in list(self._children.items()):
             code = child.process.poll()
-            if code is None or (name == "learner" and code == 0):
+            if code is None or code == 0:  # alive, or left because the run is over
                 continue
             if self._restarts_left == 0:
                 raise TrainingFailed(f"{name} ended with {code}; end of {child.log}:\n{child.tail()}")
