@@ -141,6 +141,8 @@ def estimate_advantages(batch: UpdateBatch, critic: Critic | None) -> Advantages
         advantages = group_advantages(scores, groups)[episode]
         return Advantages(torch.zeros_like(advantages), advantages, scores[episode])
     values, final_values = batch.values(critic)
+    if not config.bootstrap_timeouts:
+        final_values = torch.zeros_like(final_values)
     exponent = batch.executed_steps if config.discount_per_step else torch.ones_like(batch.executed_steps)
     advantages, returns = generalised_advantages(
         batch.rewards,

@@ -96,6 +96,8 @@ class PiRLConfig(RLAlgorithmConfig):
     gamma: float = 0.99
     discount_per_step: bool = False
     gae_lambda: float = 0.95
+    # A time-out is no outcome: it bootstraps from V(s'). False counts it as failure (the reference does).
+    bootstrap_timeouts: bool = True
     # Advantages are divided by at least this, so that noise in a batch without outcome is not blown up.
     advantage_std_floor: float = 0.01
 
