@@ -144,7 +144,12 @@ def make_pi(policy_type: str) -> PreTrainedPolicy:
     )
     with mock.patch.object(module, "get_gemma_config", lambda _: sizes), \
             mock.patch.object(module, build.__name__, build_tiny):
-        return Policy(config)
+        policy = Policy(config)
+    with torch.no_grad():  # pi0.5's adaptive norms start at zero, which stops gradients; a trained policy's do not
+        for name, parameter in policy.named_parameters():
+            if "norm.dense" in name:
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    return policy
 
 
 def make_policy(policy_type: str, folder: Path) -> PreTrainedPolicy:
