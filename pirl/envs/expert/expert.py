@@ -9,6 +9,7 @@ import numpy as np
 from pirl.envs.expert.motion import OPEN, Actions
 from pirl.envs.expert.plan import achieve, next_goal
 from pirl.envs.expert.scene import Scene
+from pirl.envs.expert.skills import wait_until_still
 
 _MAX_ATTEMPTS = 6
 
@@ -39,6 +40,7 @@ class ScriptedExpert:
         return action
 
     def _work(self) -> Actions:
+        yield from wait_until_still(self.scene)
         for attempt in range(_MAX_ATTEMPTS):
             while (goal := next_goal(self.scene)) is not None:
                 yield from achieve(self.scene, goal, attempt)

@@ -67,7 +67,7 @@ def plan_grasps(
     obstacles: np.ndarray,
     current_yaw: float,
     *,
-    num_yaws: int = 16,
+    num_yaws: int = 24,
     across_spacing: float = 0.008,
 ) -> list[Grasp]:
     """All collision-free top-down grasps of an object, best first.
@@ -95,9 +95,9 @@ def plan_grasps(
         reach = own[:, 1].max() - 0.004
         for across in np.linspace(-reach, reach, max(3, 2 * int(reach / across_spacing) + 1)):
             for candidate in _slab_grasps(own, other, float(across), bottom):
-                along, tip, width, depth = candidate
+                along, tip, width, depth, skew = candidate
                 offset = float(np.hypot(along, across))
-                cost = offset / 0.04 + 0.6 * turn / (np.pi / 2) - depth / 0.03 + width / 0.03
+                cost = offset / 0.04 + 0.6 * turn / (np.pi / 2) - depth / 0.03 + width / 0.03 + skew / 0.01
                 xy = centre[:2] + np.array([along, across]) @ axes
                 grasps.append(Grasp(np.array([*xy, tip + TIP_BELOW_GRIP]), float(yaw), width, cost))
     return sorted(grasps, key=lambda grasp: grasp.cost)
@@ -105,8 +105,8 @@ def plan_grasps(
 
 def _slab_grasps(
     own: np.ndarray, other: np.ndarray, across: float, bottom: float
-) -> list[tuple[float, float, float, float]]:
-    """Grasps (along, tip height, width, depth) in the slab at `across`; points are (along, across, z)."""
+) -> list[tuple[float, float, float, float, float]]:
+    """Grasps (along, tip, width, depth, skew) in the slab at `across`; points are (along, across, z)."""
     in_slab = np.abs(own[:, 1] - across) < FINGER_HALF_WIDTH
     slab = own[in_slab]
     if not len(slab):
@@ -134,16 +134,22 @@ def _slab_grasps(
                 continue
             low, high = float(between[:, 0].min()), float(between[:, 0].max())
             width, along = high - low, 0.5 * (low + high)
-            if width > _MAX_WIDTH or not _fingers_free(own, other, along, across, tip, held):
+            if width > _MAX_WIDTH or not _fingers_free(own, other, along, across, tip):
                 continue
-            found.append((along, tip, width, depth))
+            found.append((along, tip, width, depth, _skew(between, across)))
             break
     return found
 
 
-def _fingers_free(
-    own: np.ndarray, other: np.ndarray, along: float, across: float, tip: float, held: np.ndarray
-) -> bool:
+def _skew(between: np.ndarray, across: float) -> float:
+    """How far the held faces are from square to the opening axis, m; 0.02 if a pad is half covered."""
+    sides = [between[between[:, 1] > across + 0.003, 0], between[between[:, 1] < across - 0.003, 0]]
+    if not all(len(side) for side in sides):
+        return 0.02
+    return float(sum(abs(edge(sides[0]) - edge(sides[1])) for edge in (np.min, np.max)))
+
+
+def _fingers_free(own: np.ndarray, other: np.ndarray, along: float, across: float, tip: float) -> bool:
     """Whether the open fingers and the palm touch nothing when the tips are at height `tip`."""
     for cloud, margin in ((own, 0.0), (other, 0.004)):
         u, v, z = np.abs(cloud[:, 0] - along), np.abs(cloud[:, 1] - across), cloud[:, 2]

@@ -111,22 +111,23 @@ def _free_spot(
     """Place in a region nearest to its centre where the object comes down past nothing that is above `above`.
 
     Returns:
-        Position of the object's origin, shape (2,); the roomiest one if nothing is free.
+        Position of the object's origin, shape (2,); where it touches least if nothing is free.
     """
     origin = scene.position(name)[:2]
     obstacles = scene.obstacle_points(name)
-    near = np.linalg.norm(obstacles[:, :2] - centre, axis=1) < 0.3
-    obstacles = obstacles[near & (obstacles[:, 2] > above)]
-    footprint = cKDTree(np.unique((scene.points(name)[:, :2] - origin).round(3), axis=0))
+    footprint = np.unique((scene.points(name)[:, :2] - origin).round(3), axis=0)
+    reach = float(np.linalg.norm(extent) + np.linalg.norm(footprint, axis=1).max()) + margin
+    near = np.linalg.norm(obstacles[:, :2] - centre, axis=1) < reach
+    obstacles = np.unique(obstacles[near & (obstacles[:, 2] > above), :2].round(3), axis=0)
+    tree = cKDTree(footprint)
     steps = [np.linspace(-0.9 * e, 0.9 * e, 9) for e in extent]
     offsets = np.stack(np.meshgrid(*steps), axis=-1).reshape(-1, 2)
     offsets = offsets[np.argsort(np.linalg.norm(offsets, axis=1))]
     offsets = np.concatenate([np.zeros((1, 2)), offsets])
-    room = np.array(
+    touched = np.array(
         [
-            footprint.query(obstacles[:, :2] - centre - offset)[0].min() if len(obstacles) else np.inf
+            np.count_nonzero(tree.query(obstacles - centre - offset)[0] < margin) if len(obstacles) else 0
             for offset in offsets
         ]
     )
-    free = np.flatnonzero(room > margin)
-    return centre + offsets[free[0] if len(free) else int(room.argmax())]
+    return centre + offsets[int(touched.argmin())]

@@ -12,8 +12,6 @@ from pirl.envs.expert.geometry import sample_geom
 Goal = tuple[str, ...]
 """One conjunct of a BDDL goal: (predicate, *arguments), e.g. ("in", "milk_1", "basket_1_contain_region")"""
 
-_LARGEST_OBSTACLE = 0.35  # m, half size: tables, floors and walls are supports, not obstacles
-
 
 class Scene:
     """Read-only access to a `LiberoSimulation`'s model and state, by BDDL names.
@@ -127,19 +125,21 @@ class Scene:
         return self.body_points(self.body(name))
 
     def obstacle_points(self, *without: str) -> np.ndarray:
-        """Surface points of every object and fixture except those named; tables and floors left out."""
+        """Surface points of all objects and fixtures except those named, shape (N, 3), m."""
         clouds = [np.empty((0, 3))]
         for name in (*self.environment.objects_dict, *self.environment.fixtures_dict):
-            if name in without or name not in self.environment.obj_body_id:
-                continue
-            points = self.points(name)
-            if len(points) and np.ptp(points[:, :2], axis=0).max() < 2 * _LARGEST_OBSTACLE:
-                clouds.append(points)
+            if name not in without and name in self.environment.obj_body_id:
+                clouds.append(self.points(name))
         return np.concatenate(clouds)
+
+    def top_speed(self) -> float:
+        """Speed of the fastest movable object, m/s."""
+        bodies = [self.body(name) for name in self.environment.objects_dict]
+        return float(np.linalg.norm(self.data.cvel[bodies, 3:], axis=1).max(initial=0.0))
 
     # -- joints -----------------------------------------------------------------------------------
     def joint_range(self, name: str, key: str) -> tuple[int, tuple[float, float]]:
-        """The joint that moves a region (a drawer) or fixture (a door, a knob), and the range LIBERO asks for.
+        """The joint that moves a region (a drawer) or fixture (a door, a knob), and LIBERO's range.
 
         Args:
             name: BDDL name of the region or fixture.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from pirl.envs.expert.grasps import TIP_BELOW_GRIP, Grasp, plan_grasps
 from pirl.envs.expert.motion import (
@@ -21,6 +22,7 @@ from pirl.envs.expert.scene import Scene
 DOWN = np.array([0.0, 0.0, -1.0])
 _CLEARANCE = 0.03  # m between what is carried and what it passes over
 _CLOSE_STEPS, _OPEN_STEPS = 10, 6
+_PRESS = 0.2  # action that keeps a flat object under the fingers; pressing harder makes it stick
 _EMPTY_GAP = 0.002  # m: fingers this close hold nothing
 
 
@@ -117,6 +119,20 @@ def put(scene: Scene, name: str, target: np.ndarray, *, drop: float = 0.0) -> Ac
         target: Where the object's origin shall come to rest, shape (3,), m.
         drop: Height above `target` to let go at, m.
     """
+    yield from while_holding(scene, name, _bring(scene, name, target, drop))
+    yield from move_gripper(scene, OPEN, _OPEN_STEPS)
+    yield from retreat(scene)
+
+
+def while_holding(scene: Scene, name: str, actions: Actions) -> Actions:
+    """The actions, until they end or the object is lost."""
+    for action in actions:
+        if not holding(scene, name):
+            return
+        yield action
+
+
+def _bring(scene: Scene, name: str, target: np.ndarray, drop: float) -> Actions:
     rotation = scene.grip_rotation
     offset = scene.grip_position - scene.position(name)
     below = float(scene.grip_position[2] - scene.points(name)[:, 2].min())
@@ -125,8 +141,6 @@ def put(scene: Scene, name: str, target: np.ndarray, *, drop: float = 0.0) -> Ac
     offset = scene.grip_position - scene.position(name)  # it may have slipped on the way
     goal = target + offset + up(drop)
     yield from move_to(scene, goal, rotation, CLOSED, tolerance=0.005, max_steps=25, speed=0.6)
-    yield from move_gripper(scene, OPEN, _OPEN_STEPS)
-    yield from retreat(scene)
 
 
 def retreat(scene: Scene, height: float = 0.08) -> Actions:
@@ -142,21 +156,48 @@ def is_flat(scene: Scene, name: str) -> bool:
 
 
 def drag(scene: Scene, name: str, target: np.ndarray) -> Actions:
-    """Press closed fingers into a flat object, against the rim ahead, and slide it until it is over `target`."""
-    way = target[:2] - scene.position(name)[:2]
-    ahead = np.array([*way, 0.0]) / np.linalg.norm(way)
-    points = scene.points(name)
-    inside = scene.position(name) + 0.03 * ahead
-    near = np.linalg.norm(points[:, :2] - inside[:2], axis=1) < 0.02
-    inside[2] = points[near, 2].max() + TIP_BELOW_GRIP + 0.001
-    rotation = rotation_from_axes(np.cross(ahead, up(1.0)), DOWN)
-    rotation = nearest_equivalent(scene.grip_rotation, rotation)
-    yield from travel(scene, inside + up(0.04), rotation, CLOSED, below=0.0)
-    yield from move_to(scene, inside, rotation, CLOSED, tolerance=0.005, max_steps=20)
-    for _ in range(80):
-        left = target[:2] - scene.position(name)[:2]
-        if np.linalg.norm(left) < 0.01:
-            break
-        error = np.array([*left, inside[2] - scene.grip_position[2]])
-        yield servo(error, rotation_error(scene.grip_rotation, rotation), CLOSED, speed=0.5)
+    """Press closed fingers onto the middle of a flat object and slide it until it is over `target`."""
+    points, centre = scene.points(name), scene.position(name)
+    distance = np.linalg.norm(points[:, :2] - centre[:2], axis=1)
+    surface = points[distance < 0.02, 2].max() + TIP_BELOW_GRIP
+    rotation = nearest_equivalent(scene.grip_rotation, rotation_from_axes(scene.grip_rotation[:, 0], DOWN))
+    middle = np.array([*centre[:2], surface])
+    yield from travel(scene, middle + up(0.03), rotation, CLOSED, below=0.0)
+    yield from move_to(scene, middle, rotation, CLOSED, tolerance=0.004, max_steps=20)
+    for stop in (via(scene.obstacle_points(name), centre, target, float(distance.max())), target):
+        for _ in range(120):
+            left = stop[:2] - scene.position(name)[:2]
+            slipped = np.linalg.norm((scene.grip_position - scene.position(name))[:2]) > 0.05
+            if slipped or np.linalg.norm(left) < 0.012:
+                break
+            slide = servo(np.array([*left, 0.0]), rotation_error(scene.grip_rotation, rotation), CLOSED, 0.4)
+            slide[2] = -_PRESS
+            yield slide
     yield from retreat(scene)
+
+
+def via(obstacles: np.ndarray, start: np.ndarray, end: np.ndarray, reach: float) -> np.ndarray:
+    """Corner of the shortest two-leg path on which a disc of radius `reach` touches nothing, (2,), m."""
+    steps = np.linspace(-0.15, 0.15, 13)
+    middle = 0.5 * (start[:2] + end[:2])
+    corners = np.concatenate([middle[None], middle + np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2)])
+    near = np.linalg.norm(obstacles[:, :2] - middle, axis=1) < 0.5
+    tree = cKDTree(np.unique(obstacles[near, :2].round(3), axis=0)) if near.any() else None
+    weights = np.linspace(0.0, 1.0, 15)[:, None]
+    costs = []
+    for corner in corners:
+        path = np.concatenate(
+            [start[:2] + weights * (corner - start[:2]), corner + weights * (end[:2] - corner)]
+        )
+        room = np.inf if tree is None else float(tree.query(path)[0].min())
+        length = np.linalg.norm(corner - start[:2]) + np.linalg.norm(end[:2] - corner)
+        costs.append(length + 5.0 * max(0.0, reach + 0.01 - room))
+    return corners[int(np.argmin(costs))]
+
+
+def wait_until_still(scene: Scene, max_steps: int = 40) -> Actions:
+    """Let objects finish falling: some of LIBERO's initial states drop them from a height."""
+    for _ in range(max_steps):
+        if scene.top_speed() < 0.1:
+            return
+        yield from move_gripper(scene, OPEN, 1)
