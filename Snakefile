@@ -4,11 +4,15 @@ from snakemake.utils import min_version, validate
 
 min_version("9.0")
 
+
 configfile: "configs/default.yaml"
+
 
 validate(config, "workflow/schemas/config.schema.yaml")
 
+
 report: "workflow/report/workflow.rst"
+
 
 include: "workflow/rules/layout.smk"
 include: "workflow/rules/prepare.smk"
@@ -16,6 +20,7 @@ include: "workflow/rules/warm_start.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
+
 
 rule all:
     default_target: True

@@ -1,6 +1,6 @@
 """Checks the machine: one line for each thing a run needs, `ok` or what to do about it.
 
-    pirl-doctor [--only rendering] [--install]
+pirl-doctor [--only rendering] [--install]
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ class Check:
 def check_python() -> Check:
     """LeRobot 0.6.1 needs Python 3.12."""
     version = ".".join(map(str, sys.version_info[:3]))
-    return Check("python", sys.version_info >= (3, 12), version, "install Python 3.12 or newer, then `make setup`")
+    return Check(
+        "python", sys.version_info >= (3, 12), version, "install Python 3.12 or newer, then `make setup`"
+    )
 
 
 def check_torch() -> Check:
@@ -69,12 +71,20 @@ def check_rendering() -> Check:
     """Renders one frame off screen, in a process of its own because a broken driver may kill it."""
     backend = os.environ.get("MUJOCO_GL", "egl")
     outcome = subprocess.run(
-        [sys.executable, "-c", RENDER_SCRIPT], env=os.environ | {"MUJOCO_GL": backend}, capture_output=True, text=True
+        [sys.executable, "-c", RENDER_SCRIPT],
+        env=os.environ | {"MUJOCO_GL": backend},
+        capture_output=True,
+        text=True,
     )
     if outcome.returncode == 0:
         return Check("rendering", True, f"one frame with MUJOCO_GL={backend}, MuJoCo {_version('mujoco')}")
     reason = (outcome.stderr.strip().splitlines() or [f"exit status {outcome.returncode}"])[-1]
-    return Check("rendering", False, reason, f"apt-get install -y {' '.join(EGL_PACKAGES)} (or `pirl-doctor --install`)")
+    return Check(
+        "rendering",
+        False,
+        reason,
+        f"apt-get install -y {' '.join(EGL_PACKAGES)} (or `pirl-doctor --install`)",
+    )
 
 
 def check_libero() -> Check:
@@ -102,7 +112,9 @@ def check_ports() -> Check:
 def check_disk() -> Check:
     """Enough room for checkpoints and caches."""
     free = shutil.disk_usage(Path.cwd()).free / 2**30
-    return Check("disk", free >= MIN_FREE_GIB, f"{free:.0f} GiB free", f"free at least {MIN_FREE_GIB:.0f} GiB")
+    return Check(
+        "disk", free >= MIN_FREE_GIB, f"{free:.0f} GiB free", f"free at least {MIN_FREE_GIB:.0f} GiB"
+    )
 
 
 CHECKS: dict[str, Callable[[], Check]] = {
@@ -133,8 +145,12 @@ def _version(distribution: str) -> str:
 def main(args: list[str] | None = None) -> None:
     """Console entry of `pirl-doctor`; exit status 1 when a check failed."""
     parser = argparse.ArgumentParser(prog="pirl-doctor", description="Check what a run needs, one line each.")
-    parser.add_argument("--only", choices=sorted(CHECKS), action="append", help="run this check alone (repeatable)")
-    parser.add_argument("--install", action="store_true", help="install missing rendering packages (Debian, root)")
+    parser.add_argument(
+        "--only", choices=sorted(CHECKS), action="append", help="run this check alone (repeatable)"
+    )
+    parser.add_argument(
+        "--install", action="store_true", help="install missing rendering packages (Debian, root)"
+    )
     parser.add_argument("--output", type=Path, help="also write the outcome as JSON")
     arguments = parser.parse_args(args)
     outcomes = []

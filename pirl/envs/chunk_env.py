@@ -32,7 +32,12 @@ class LiberoChunkEnv(gym.Env):
     render_mode = "rgb_array"
 
     def __init__(
-        self, tasks: Sequence[Task], *, chunk_size: int, max_steps: int | None = None, **simulation_settings: Any
+        self,
+        tasks: Sequence[Task],
+        *,
+        chunk_size: int,
+        max_steps: int | None = None,
+        **simulation_settings: Any,
     ) -> None:
         """Describe the environment; nothing is built yet.
 
@@ -62,7 +67,10 @@ class LiberoChunkEnv(gym.Env):
                 "robot_state": spaces.Dict(
                     {
                         part: spaces.Dict(
-                            {key: spaces.Box(-np.inf, np.inf, shape, np.float64) for key, shape in shapes.items()}
+                            {
+                                key: spaces.Box(-np.inf, np.inf, shape, np.float64)
+                                for key, shape in shapes.items()
+                            }
                         )
                         for part, shapes in STATE_SHAPES.items()
                     }

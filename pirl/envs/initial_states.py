@@ -29,10 +29,17 @@ class _ArrayUnpickler(pickle.Unpickler):
     """Reads pickled numpy arrays and nothing else."""
 
     def find_class(self, module: str, name: str) -> Any:
-        numpy_part = module.split(".")[0] == "numpy" and name in {"_reconstruct", "ndarray", "dtype", "scalar"}
+        numpy_part = module.split(".")[0] == "numpy" and name in {
+            "_reconstruct",
+            "ndarray",
+            "dtype",
+            "scalar",
+        }
         if numpy_part or (module, name) == ("_codecs", "encode"):
             return super().find_class(module, name)
-        raise pickle.UnpicklingError(f"initial states refer to {module}.{name}; only numpy arrays are admitted")
+        raise pickle.UnpicklingError(
+            f"initial states refer to {module}.{name}; only numpy arrays are admitted"
+        )
 
 
 def load_official_states(task: LiberoTask) -> np.ndarray:

@@ -65,8 +65,17 @@ class _Running:
 class Evaluator:
     """Evaluates one policy; results are appended to a JSON-lines file, so an interrupted run goes on."""
 
-    def __init__(self, policy: ChunkPolicy, processing: PolicyProcessing, workers: EnvWorkers, chunk_size: int,
-                 *, seed: int = 0, video_dir: Path | None = None, videos: int = 0) -> None:
+    def __init__(
+        self,
+        policy: ChunkPolicy,
+        processing: PolicyProcessing,
+        workers: EnvWorkers,
+        chunk_size: int,
+        *,
+        seed: int = 0,
+        video_dir: Path | None = None,
+        videos: int = 0,
+    ) -> None:
         self._policy = policy
         self._processing = processing
         self._workers = workers
@@ -92,6 +101,7 @@ class Evaluator:
             open(records_path, "a", encoding="utf-8") as file,
             tqdm(total=len(plan), initial=len(plan) - len(remaining), desc=label, unit="episode") as bar,
         ):
+
             def keep(record: EpisodeRecord) -> None:
                 done[record.key] = record
                 file.write(json.dumps(asdict(record)) + "\n")
@@ -115,7 +125,9 @@ class Evaluator:
                     lost[episode] = lost.get(episode, 0) + 1
                     logging.warning("environment worker %d was lost: %s", result.worker, result.error)
                     if lost[episode] >= MAX_LOST_PER_EPISODE:
-                        raise EvaluationError(f"{episode}: its worker died {lost[episode]} times: {result.error}")
+                        raise EvaluationError(
+                            f"{episode}: its worker died {lost[episode]} times: {result.error}"
+                        )
                     remaining.append(episode)
                     idle.append(result.worker)
                     continue

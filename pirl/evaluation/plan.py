@@ -27,7 +27,9 @@ def official_episodes(suite: str, task_ids: list[int], episodes: int) -> list[Pl
     ]
 
 
-def seeded_episodes(suite: str, task_ids: list[int], episodes: int, kind: str, seed_base: int) -> list[PlannedEpisode]:
+def seeded_episodes(
+    suite: str, task_ids: list[int], episodes: int, kind: str, seed_base: int
+) -> list[PlannedEpisode]:
     """`episodes` fresh starts of each task, seeds counted up from `seed_base`."""
     return [
         PlannedEpisode(suite, task_id, Start(kind=kind, seed=seed_base + task_id * 10_000 + index))
@@ -40,7 +42,10 @@ def selection_plan(experiment: dict[str, Any]) -> list[PlannedEpisode]:
     """Episodes that choose among a run's checkpoints; never the official states."""
     select = experiment["select"]
     return seeded_episodes(
-        experiment["suite"], experiment["task_ids"], select["episodes_per_task"], select["starts"],
+        experiment["suite"],
+        experiment["task_ids"],
+        select["episodes_per_task"],
+        select["starts"],
         select["seed_base"],
     )
 
@@ -56,7 +61,10 @@ def wide_plan(experiment: dict[str, Any]) -> list[PlannedEpisode]:
     """The trained tasks on held-out wide starts; empty when the experiment wants none."""
     smoke = experiment["smoke_eval"]
     return seeded_episodes(
-        experiment["suite"], experiment["task_ids"], smoke["wide_episodes_per_task"], "wide",
+        experiment["suite"],
+        experiment["task_ids"],
+        smoke["wide_episodes_per_task"],
+        "wide",
         smoke["wide_seed_base"],
     )
 

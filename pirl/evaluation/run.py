@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,13 @@ from pirl.files import write_json_atomically
 
 
 def evaluate_policy(
-    experiment: dict[str, Any], policy_folder: Path, plan: list[PlannedEpisode], records_path: Path, label: str,
-    *, video_dir: Path | None = None,
+    experiment: dict[str, Any],
+    policy_folder: Path,
+    plan: list[PlannedEpisode],
+    records_path: Path,
+    label: str,
+    *,
+    video_dir: Path | None = None,
 ) -> list[EpisodeRecord]:
     """Run `plan` and return one record per episode; goes on where an interrupted run stopped.
 
@@ -33,15 +39,25 @@ def evaluate_policy(
     policy = load_policy(policy_folder, environment_settings(experiment))
     tasks = sorted({(episode.suite, episode.task_id) for episode in plan})
     workers = EnvWorkers(
-        min(simulation["workers"], len(plan)), tasks, chunk_size=policy.chunk_size,
-        max_steps=experiment["evaluation"]["max_steps"], fidelity=simulation["eval_fidelity"],
-        height=simulation["height"], width=simulation["width"], control_mode=simulation["control_mode"],
+        min(simulation["workers"], len(plan)),
+        tasks,
+        chunk_size=policy.chunk_size,
+        max_steps=experiment["evaluation"]["max_steps"],
+        fidelity=simulation["eval_fidelity"],
+        height=simulation["height"],
+        width=simulation["width"],
+        control_mode=simulation["control_mode"],
         cameras=tuple(simulation["cameras"]),
     )
     try:
         evaluator = Evaluator(
-            policy, policy.processing, workers, policy.chunk_size, seed=experiment["seed"],
-            video_dir=video_dir, videos=experiment["evaluation"]["videos"] if video_dir else 0,
+            policy,
+            policy.processing,
+            workers,
+            policy.chunk_size,
+            seed=experiment["seed"],
+            video_dir=video_dir,
+            videos=experiment["evaluation"]["videos"] if video_dir else 0,
         )
         return evaluator.run(plan, records_path, label)
     finally:
@@ -65,10 +81,15 @@ def protocol(experiment: dict[str, Any], plan: list[PlannedEpisode]) -> dict[str
 
 
 def final_test(
-    experiment: dict[str, Any], results: Path, recipe: str, protocol_name: str, plan: list[PlannedEpisode],
-    *, video_dir: Path | None = None,
-) -> None:
-    """Run one final test and write `<results>/<recipe>/<protocol_name>.json` beside its episode records."""
+    experiment: dict[str, Any],
+    results: Path,
+    recipe: str,
+    protocol_name: str,
+    plan: list[PlannedEpisode],
+    *,
+    video_dir: Path | None = None,
+) -> dict[str, Any]:
+    """Run one final test, write and return its summary: `<results>/<recipe>/<protocol_name>.json`, beside its episode records."""
     folder = results / recipe
     records_path = folder / f"{protocol_name}_episodes.jsonl"
     records_path.unlink(missing_ok=True)
@@ -82,3 +103,10 @@ def final_test(
         "wall_s": time.perf_counter() - began,
     }
     write_json_atomically(folder / f"{protocol_name}.json", summary)
+    return summary
+
+
+def trained_steps(results: Path, recipe: str) -> int:
+    """Environment steps behind a recipe's selected checkpoint; 0 for a warm start."""
+    selected = json.loads((results / recipe / "selected.json").read_text())["selected_checkpoint"]
+    return int(selected) if selected.isdigit() else 0

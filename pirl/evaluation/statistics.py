@@ -36,7 +36,13 @@ def difference_interval(
     _check_counts(successes_b, episodes_b)
     _check_confidence(confidence)
     low, high = confint_proportions_2indep(
-        successes_b, episodes_b, successes_a, episodes_a, method="newcomb", compare="diff", alpha=1 - confidence
+        successes_b,
+        episodes_b,
+        successes_a,
+        episodes_a,
+        method="newcomb",
+        compare="diff",
+        alpha=1 - confidence,
     )
     return float(low), float(high)
 
@@ -116,7 +122,10 @@ def paired_comparison(
     half = _normal_quantile(confidence) * math.sqrt((share_a + share_b - (share_b - share_a) ** 2) / (n + 2))
     centre = share_b - share_a
     return PairedComparison(
-        both, only_a, only_b, neither,
+        both,
+        only_a,
+        only_b,
+        neither,
         difference=(only_b - only_a) / n,
         interval=(max(-1.0, centre - half), min(1.0, centre + half)),
         p_value=mcnemar_exact(only_a, only_b),

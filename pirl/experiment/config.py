@@ -37,10 +37,10 @@ def load_experiment(path: str | Path) -> dict[str, Any]:
         raise ExperimentError(f"{path}: not valid YAML: {error}") from None
     schema = yaml.safe_load(SCHEMA_PATH.read_text(encoding="utf-8"))
     validator = jsonschema.Draft202012Validator(schema)
-    error = jsonschema.exceptions.best_match(validator.iter_errors(settings))
-    if error is not None:
-        key = ".".join(str(part) for part in error.absolute_path)
-        raise ExperimentError(f"{path}: {key + ': ' if key else ''}{_explain(error)}")
+    fault = jsonschema.exceptions.best_match(validator.iter_errors(settings))
+    if fault is not None:
+        key = ".".join(str(part) for part in fault.absolute_path)
+        raise ExperimentError(f"{path}: {key + ': ' if key else ''}{_explain(fault)}")
     return {"run": path.stem, **_with_defaults(settings, schema)}
 
 

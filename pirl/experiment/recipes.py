@@ -26,8 +26,9 @@ def environment_settings(experiment: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def run_settings(experiment: dict[str, Any], recipe: str, *, warm_start: Path, demonstrations: Path,
-                 output_dir: Path) -> dict[str, Any]:
+def run_settings(
+    experiment: dict[str, Any], recipe: str, *, warm_start: Path, demonstrations: Path, output_dir: Path
+) -> dict[str, Any]:
     """The JSON that `--config_path` of learner and actor takes.
 
     Args:

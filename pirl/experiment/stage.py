@@ -9,11 +9,14 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pirl.experiment.config import load_experiment
+from pirl.experiment.recipes import PI_RL_VARIANTS, WARM_START
 from pirl.files import write_json_atomically, write_text_atomically
+from pirl.tracking.tracker import RunTracker
 
 
 def stage_parser(description: str) -> argparse.ArgumentParser:
@@ -26,22 +29,54 @@ def stage_parser(description: str) -> argparse.ArgumentParser:
     return parser
 
 
+@dataclass
+class StageRun:
+    """What a stage's body works with."""
+
+    experiment: dict[str, Any]
+    results: Path
+    tracker: RunTracker
+
+
 @contextmanager
-def stage(name: str, arguments: argparse.Namespace) -> Iterator[tuple[dict[str, Any], Path]]:
-    """Run a stage's body: yields the experiment and the results folder, then records the wall time.
+def stage(name: str, arguments: argparse.Namespace, recipe: str | None = None) -> Iterator[StageRun]:
+    """Run a stage's body as one MLflow run, and record its wall time.
 
     Errors that a user can mend (wrong value, missing file, failed process) end the program with one line
     and exit status 1; the traceback goes to `<results>/logs/<name>.traceback`.
+
+    Args:
+        name: the stage; with a recipe, files are named `<name>_<recipe>`.
+        arguments: of `stage_parser`.
+        recipe: whose run this is, if anyone's.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     results = arguments.results or Path("results") / arguments.config.stem
+    label = f"{name}_{recipe}" if recipe not in (None, name) else name
     began = time.perf_counter()
     try:
-        yield load_experiment(arguments.config), results
+        experiment = load_experiment(arguments.config)
+        with _tracker(experiment, name, recipe, results / "tracking" / label) as tracker:
+            yield StageRun(experiment, results, tracker)
+            wall_s = time.perf_counter() - began
+            tracker.log_metrics({"time/stage_s": wall_s}, step=0)
     except (ValueError, OSError, RuntimeError) as error:
-        details = results / "logs" / f"{name}.traceback"
+        details = results / "logs" / f"{label}.traceback"
         write_text_atomically(details, traceback.format_exc())
-        sys.exit(f"{name}: {error} (details: {details})")
-    write_json_atomically(
-        results / "timings" / f"{name}.json", {"stage": name, "wall_s": time.perf_counter() - began}
+        sys.exit(f"{label}: {error} (details: {details})")
+    write_json_atomically(results / "timings" / f"{label}.json", {"stage": label, "wall_s": wall_s})
+
+
+def _tracker(experiment: dict[str, Any], name: str, recipe: str | None, folder: Path) -> RunTracker:
+    algorithms = {"sac": "sac", WARM_START: "bc"} | dict.fromkeys(PI_RL_VARIANTS, "pi_rl")
+    return RunTracker.for_stage(
+        experiment["run"],
+        stage=name,
+        folder=folder,
+        recipe=recipe,
+        algorithm=algorithms[recipe] if recipe else None,
+        variant=PI_RL_VARIANTS.get(recipe or ""),
+        suite=experiment["suite"],
+        seed=experiment["seed"],
+        settings=experiment,
     )

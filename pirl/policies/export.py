@@ -45,7 +45,9 @@ def export_policy(source: Path, destination: Path) -> Path:
     destination.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=destination.parent, prefix=f".{destination.name}."))
     try:
-        shutil.copytree(source, partial, dirs_exist_ok=True, ignore=shutil.ignore_patterns("train_config.json"))
+        shutil.copytree(
+            source, partial, dirs_exist_ok=True, ignore=shutil.ignore_patterns("train_config.json")
+        )
         policy_type = json.loads((source / CONFIG_FILE).read_text())["type"]
         pipeline = json.loads((partial / preprocessor).read_text())
         if policy_type == "xvla":
@@ -84,4 +86,6 @@ def _bundle_tokenizer(steps: list[dict[str, Any]], partial: Path, destination: P
                 shutil.copyfile(file, copy / file.name)
         final = destination.resolve() / TOKENIZER_FOLDER
         here = Path.cwd().resolve()
-        step["config"]["tokenizer_name"] = str(final.relative_to(here) if final.is_relative_to(here) else final)
+        step["config"]["tokenizer_name"] = str(
+            final.relative_to(here) if final.is_relative_to(here) else final
+        )

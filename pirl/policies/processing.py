@@ -56,7 +56,9 @@ class PolicyProcessing:
             )
         self.preprocessor, self.postprocessor = pipelines
 
-    def encode(self, observations: Sequence[dict[str, Any]], instructions: Sequence[str]) -> dict[str, Tensor]:
+    def encode(
+        self, observations: Sequence[dict[str, Any]], instructions: Sequence[str]
+    ) -> dict[str, Tensor]:
         """Turn raw observations into the policy's input.
 
         Args:

@@ -1,6 +1,6 @@
 """Actor process: rolls the policy out in LIBERO and streams complete episodes to the learner.
 
-    pirl-actor --config_path run.json --transport.port=50051 [--actor_id=0]
+pirl-actor --config_path run.json --transport.port=50051 [--actor_id=0]
 """
 
 from __future__ import annotations
@@ -58,16 +58,28 @@ class Actor:
         rollout = config.rollout
         first_episode = config.incarnation * EPISODES_PER_INCARNATION
         workers = EnvWorkers(
-            rollout.workers, tasks, chunk_size=rollout.chunk_size, max_steps=rollout.max_steps,
-            fidelity=rollout.fidelity, height=config.env.observation_height,
-            width=config.env.observation_width, control_mode=config.env.control_mode,
+            rollout.workers,
+            tasks,
+            chunk_size=rollout.chunk_size,
+            max_steps=rollout.max_steps,
+            fidelity=rollout.fidelity,
+            height=config.env.observation_height,
+            width=config.env.observation_width,
+            control_mode=config.env.control_mode,
             cameras=tuple(name.removesuffix("_image") for name in config.env.camera_name.split(",")),
         )
         try:
             collector = EpisodeCollector(
-                make_action_sampler(agent.algorithm), agent.processing, workers,
-                cycle_starts(tasks, rollout.starts, rollout.seed_base + first_episode * config.actors,
-                             self._actor_id, config.actors),
+                make_action_sampler(agent.algorithm),
+                agent.processing,
+                workers,
+                cycle_starts(
+                    tasks,
+                    rollout.starts,
+                    rollout.seed_base + first_episode * config.actors,
+                    self._actor_id,
+                    config.actors,
+                ),
                 actor_id=self._actor_id,
                 first_episode=first_episode,
             )
@@ -77,7 +89,9 @@ class Actor:
             workers.close()
             client.close()
 
-    def _episodes(self, collector: EpisodeCollector, client: LearnerClient, agent: Agent) -> Iterator[Episode]:
+    def _episodes(
+        self, collector: EpisodeCollector, client: LearnerClient, agent: Agent
+    ) -> Iterator[Episode]:
         """Collect share after share, each under one version of the weights."""
         share = self._share(agent)
         for round_index in itertools.count():
@@ -128,8 +142,15 @@ class Actor:
             "lost_episodes": collector.lost_episodes,
         }
         client.send_episode(episode.transitions, interaction)
-        logging.info("[ACTOR %d] %s task %d %s in %d steps (weights %d)", self._actor_id, suite, task_id,
-                     "success" if episode.success else "failure", episode.env_steps, self._policy_version)
+        logging.info(
+            "[ACTOR %d] %s task %d %s in %d steps (weights %d)",
+            self._actor_id,
+            suite,
+            task_id,
+            "success" if episode.success else "failure",
+            episode.env_steps,
+            self._policy_version,
+        )
 
 
 def main(args: list[str] | None = None) -> None:

@@ -43,7 +43,9 @@ def build_agent(config: OnlineTrainConfig) -> Agent:
     try:
         algorithm = make_algorithm(config.algorithm, policy)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"algorithm.type={config.algorithm.type}, policy.type={config.policy.type}: {error}") from error
+        raise ConfigError(
+            f"algorithm.type={config.algorithm.type}, policy.type={config.policy.type}: {error}"
+        ) from error
     return Agent(policy, processing, algorithm)
 
 

@@ -1,7 +1,7 @@
 """Checkpoints of an online run in LeRobot's layout, written atomically.
 
-    <output_dir>/checkpoints/<env_steps>/{pretrained_model,training_state,algorithm}
-    <output_dir>/checkpoints/last -> <env_steps>
+<output_dir>/checkpoints/<env_steps>/{pretrained_model,training_state,algorithm}
+<output_dir>/checkpoints/last -> <env_steps>
 """
 
 from __future__ import annotations

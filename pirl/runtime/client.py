@@ -103,8 +103,9 @@ class LearnerClient:
         self._start(self._receive_parameters)
         self._senders = [
             self._start(self._send, self._stub.SendTransitions, services_pb2.Transition, self._transitions),
-            self._start(self._send, self._stub.SendInteractions, services_pb2.InteractionMessage,
-                        self._interactions),
+            self._start(
+                self._send, self._stub.SendInteractions, services_pb2.InteractionMessage, self._interactions
+            ),
         ]
 
     def send_episode(self, transitions: list[Transition], interaction: dict[str, Any]) -> None:

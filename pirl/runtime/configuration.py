@@ -124,7 +124,9 @@ class OnlineTrainConfig(TrainRLServerPipelineConfig):
         """
         self._resolve_policy()
         if self.policy is None:
-            raise ConfigError("policy: missing; give --policy.path=<checkpoint folder> or --policy.type=<type>")
+            raise ConfigError(
+                "policy: missing; give --policy.path=<checkpoint folder> or --policy.type=<type>"
+            )
         if self.algorithm is None:
             raise ConfigError("algorithm.type: missing; one of pi_rl, sac")
         if self.env is None or self.env.type != "libero":
@@ -135,9 +137,12 @@ class OnlineTrainConfig(TrainRLServerPipelineConfig):
             raise ConfigError(
                 f"rollout.starts: {self.rollout.starts!r} is not one of {', '.join(sorted(START_KINDS))}"
             )
-        for key, value in (("actors", self.actors), ("rollout.workers", self.rollout.workers),
-                           ("budget.env_steps", self.budget.env_steps),
-                           ("rollout.chunk_size", self.rollout.chunk_size)):
+        for key, value in (
+            ("actors", self.actors),
+            ("rollout.workers", self.rollout.workers),
+            ("budget.env_steps", self.budget.env_steps),
+            ("rollout.chunk_size", self.rollout.chunk_size),
+        ):
             if value < 1:
                 raise ConfigError(f"{key}: must be at least 1, got {value}")
         if not self.rollout.task_ids:
@@ -145,7 +150,6 @@ class OnlineTrainConfig(TrainRLServerPipelineConfig):
         self.job_name = self.job_name or f"{self.env.type}_{self.policy.type}"
         self.output_dir = Path(self.output_dir)
         self.algorithm.policy_config = self.policy
-
 
     def _resolve_policy(self) -> None:
         """Take the policy from the last checkpoint when resuming, else from `policy.path` if given."""
@@ -196,4 +200,3 @@ def parse_config(args: Sequence[str] | None = None) -> OnlineTrainConfig:
         raise ConfigError(f"{error.filename or error}: no such file") from error
     config.validate()
     return config
-

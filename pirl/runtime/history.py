@@ -47,7 +47,9 @@ class TrainingHistory:
         folder.mkdir(parents=True, exist_ok=True)
         wall_s = 0.0
         for name in (CURVE_FILE, METRICS_FILE):
-            kept = [line for line in read_json_lines(folder / name) if line["env_steps"] <= counters.env_steps]
+            kept = [
+                line for line in read_json_lines(folder / name) if line["env_steps"] <= counters.env_steps
+            ]
             if counters.env_steps == 0:
                 kept = []
             wall_s = max([wall_s, *(line["wall_s"] for line in kept)])
@@ -55,9 +57,15 @@ class TrainingHistory:
         tracker = None
         if config.tracking_run is not None:
             tracker = RunTracker.for_stage(
-                config.tracking_run, stage="train", recipe=config.recipe, algorithm=config.algorithm.type,
-                policy=config.policy.type, seed=config.seed or 0, suite=config.env.task,
-                variant=getattr(config.algorithm, "variant", None), folder=folder,
+                config.tracking_run,
+                stage="learner",
+                recipe=config.recipe,
+                algorithm=config.algorithm.type,
+                policy=config.policy.type,
+                seed=config.seed or 0,
+                suite=config.env.task,
+                variant=getattr(config.algorithm, "variant", None),
+                folder=folder,
             )
         return cls(config, tracker, wall_s)
 
@@ -76,8 +84,12 @@ class TrainingHistory:
             self._append(CURVE_FILE, point)
         if now - self._logged_at > LOG_EVERY_S:
             self._logged_at = now
-            status = {"env_steps": counters.env_steps, "updates": updates, "episodes": counters.episodes,
-                      "budget": self._config.budget.env_steps}
+            status = {
+                "env_steps": counters.env_steps,
+                "updates": updates,
+                "episodes": counters.episodes,
+                "budget": self._config.budget.env_steps,
+            }
             write_json_atomically(self._folder / STATUS_FILE, status)
 
     def log_update(self, intake: Intake, updates: int, stats: TrainingStats, seconds: float) -> None:
@@ -93,7 +105,8 @@ class TrainingHistory:
     def note_checkpoint(self, folder: Path, intake: Intake) -> None:
         """Record that a checkpoint was written."""
         if self._tracker is not None:
-            self._tracker.log_metrics({"checkpoint/env_steps": intake.counters.env_steps}, intake.counters.env_steps)
+            steps = intake.counters.env_steps
+            self._tracker.log_metrics({"checkpoint/env_steps": steps}, steps)
 
     def finish(self, intake: Intake, updates: int, update_s: float, idle_s: float) -> None:
         """Write the summary `train.json` and close the MLflow run."""
@@ -135,10 +148,16 @@ class TrainingHistory:
             values = [metrics[key] for metrics in self._pending if key in metrics]
             means[key] = sum(values) / len(values)
         self._pending.clear()
-        self._append(METRICS_FILE, {"env_steps": counters.env_steps, "updates": updates,
-                                    "wall_s": self._wall_s(), **means})
-        logging.info("[LEARNER] update %d at %d steps: %s", updates, counters.env_steps,
-                     ", ".join(f"{key} {value:.4g}" for key, value in means.items()))
+        self._append(
+            METRICS_FILE,
+            {"env_steps": counters.env_steps, "updates": updates, "wall_s": self._wall_s(), **means},
+        )
+        logging.info(
+            "[LEARNER] update %d at %d steps: %s",
+            updates,
+            counters.env_steps,
+            ", ".join(f"{key} {value:.4g}" for key, value in means.items()),
+        )
         if self._tracker is not None:
             self._tracker.log_metrics(means, counters.env_steps)
 
@@ -148,4 +167,3 @@ class TrainingHistory:
 
     def _wall_s(self) -> float:
         return time.monotonic() - self._began
-

@@ -1,6 +1,6 @@
 """Learner process: takes transitions, updates the policy, publishes weights, writes checkpoints.
 
-    pirl-learner --config_path run.json [--transport.port=50051]
+pirl-learner --config_path run.json [--transport.port=50051]
 """
 
 from __future__ import annotations
@@ -80,7 +80,10 @@ class Learner:
         shutdown = threading.Event()
         config = self._config
         service = BroadcastLearnerService(
-            self._board, shutdown, self._intake.transition_queue, self._intake.interaction_queue,
+            self._board,
+            shutdown,
+            self._intake.transition_queue,
+            self._intake.interaction_queue,
             config.transport.poll_s,
         )
         server, port = start_server(service, config.transport.host, config.transport.port, config.actors)

@@ -13,7 +13,9 @@ from torch import Tensor
 from pirl.policies.processing import PolicyProcessing
 
 
-def load_demonstrations(root: Path, processing: PolicyProcessing, chunk_size: int, device: str) -> ReplayBuffer:
+def load_demonstrations(
+    root: Path, processing: PolicyProcessing, chunk_size: int, device: str
+) -> ReplayBuffer:
     """Cut every demonstration into chunks of `chunk_size` steps and store them as transitions.
 
     Each demonstration ends in success, so its last chunk carries reward 1 and `done`. A last chunk that is

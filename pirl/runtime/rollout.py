@@ -48,7 +48,9 @@ class _Slot:
     result: WorkerResult | None = None
 
 
-def cycle_starts(tasks: list[Task], kind: str, seed_base: int, actor_id: int, actors: int) -> Iterator[tuple[Task, Start]]:
+def cycle_starts(
+    tasks: list[Task], kind: str, seed_base: int, actor_id: int, actors: int
+) -> Iterator[tuple[Task, Start]]:
     """Endless (task, start) pairs: tasks in turn, a fresh seed each, disjoint between actors."""
     for count in itertools.count():
         index = count * actors + actor_id
@@ -58,8 +60,15 @@ def cycle_starts(tasks: list[Task], kind: str, seed_base: int, actor_id: int, ac
 class EpisodeCollector:
     """Runs a recipe's sampler in environment workers and yields complete episodes."""
 
-    def __init__(self, sampler: ActionSampler, processing: PolicyProcessing, workers: EnvWorkers,
-                 starts: Iterator[tuple[Task, Start]], actor_id: int = 0, first_episode: int = 0) -> None:
+    def __init__(
+        self,
+        sampler: ActionSampler,
+        processing: PolicyProcessing,
+        workers: EnvWorkers,
+        starts: Iterator[tuple[Task, Start]],
+        actor_id: int = 0,
+        first_episode: int = 0,
+    ) -> None:
         self._sampler = sampler
         self._processing = processing
         self._workers = workers
@@ -70,8 +79,9 @@ class EpisodeCollector:
         self.inference_s = 0.0
         self.waiting_s = 0.0
 
-    def collect(self, episodes: int, policy_version: int,
-                should_stop: Callable[[], bool] = lambda: False) -> Iterator[Episode]:
+    def collect(
+        self, episodes: int, policy_version: int, should_stop: Callable[[], bool] = lambda: False
+    ) -> Iterator[Episode]:
         """Yield `episodes` complete episodes, all begun and ended under the sampler's present weights.
 
         A worker that dies costs its episode, which is begun anew elsewhere and counted in `lost_episodes`.
@@ -116,7 +126,9 @@ class EpisodeCollector:
         self._workers.reset(worker, task, start)
         return _Slot(task, start, next(self._episode_ids), time.perf_counter())
 
-    def _advance(self, ready: list[int], slots: dict[int, _Slot], policy_version: int) -> list[tuple[Episode, int]]:
+    def _advance(
+        self, ready: list[int], slots: dict[int, _Slot], policy_version: int
+    ) -> list[tuple[Episode, int]]:
         """Finish the decisions that ended, decide for those that go on; returns finished episodes."""
         began = time.perf_counter()
         active = [slots[worker] for worker in ready]
@@ -141,17 +153,26 @@ class EpisodeCollector:
             for position, row in enumerate(deciding):
                 slot = active[row]
                 slot.transitions.append(
-                    self._open(slot, {k: v[position : position + 1] for k, v in inputs.items()},
-                               decision.action[position : position + 1],
-                               {k: v[position : position + 1] for k, v in decision.complementary_info.items()},
-                               policy_version)
+                    self._open(
+                        slot,
+                        {k: v[position : position + 1] for k, v in inputs.items()},
+                        decision.action[position : position + 1],
+                        {k: v[position : position + 1] for k, v in decision.complementary_info.items()},
+                        policy_version,
+                    )
                 )
                 self._workers.step(ready[row], np.ascontiguousarray(actions[position]))
         self.inference_s += time.perf_counter() - began
         return finished
 
-    def _open(self, slot: _Slot, state: dict[str, Tensor], action: Tensor, info: dict[str, Tensor],
-              policy_version: int) -> Transition:
+    def _open(
+        self,
+        slot: _Slot,
+        state: dict[str, Tensor],
+        action: Tensor,
+        info: dict[str, Tensor],
+        policy_version: int,
+    ) -> Transition:
         """A transition whose outcome is not known yet."""
         numbers = {
             "policy_version": policy_version,

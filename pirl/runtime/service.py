@@ -51,8 +51,14 @@ class ParameterBoard:
 class BroadcastLearnerService(LearnerService):
     """`LearnerService` whose parameter streams all receive the newest parameters."""
 
-    def __init__(self, board: ParameterBoard, shutdown_event: threading.Event, transition_queue: Queue,
-                 interaction_queue: Queue, poll_s: float) -> None:
+    def __init__(
+        self,
+        board: ParameterBoard,
+        shutdown_event: threading.Event,
+        transition_queue: Queue,
+        interaction_queue: Queue,
+        poll_s: float,
+    ) -> None:
         super().__init__(
             shutdown_event=shutdown_event,
             parameters_queue=Queue(),
@@ -63,7 +69,7 @@ class BroadcastLearnerService(LearnerService):
         )
         self._board = board
 
-    def StreamParameters(  # noqa: N802
+    def StreamParameters(
         self, request: Any, context: grpc.ServicerContext
     ) -> Iterator[Any]:
         """Yield each new edition of the parameters until the run ends or the actor leaves."""
@@ -77,23 +83,27 @@ class BroadcastLearnerService(LearnerService):
             if self._board.closed:
                 return
 
-    def SendTransitions(self, request_iterator: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+    def SendTransitions(self, request_iterator: Any, context: grpc.ServicerContext) -> Any:
         """Receive transitions; one actor's fault is logged and ends only its own stream."""
         return self._receive(request_iterator, context, self.transition_queue, "transitions")
 
-    def SendInteractions(self, request_iterator: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+    def SendInteractions(self, request_iterator: Any, context: grpc.ServicerContext) -> Any:
         """Receive interaction messages; one actor's fault is logged and ends only its own stream."""
         return self._receive(request_iterator, context, self.interaction_message_queue, "interactions")
 
     def _receive(self, request_iterator: Any, context: grpc.ServicerContext, queue: Queue, kind: str) -> Any:
         try:
-            receive_bytes_in_chunks(request_iterator, queue, self.shutdown_event, log_prefix=f"[LEARNER] {kind}")
+            receive_bytes_in_chunks(
+                request_iterator, queue, self.shutdown_event, log_prefix=f"[LEARNER] {kind}"
+            )
         except grpc.RpcError:
             logging.info("[LEARNER] %s stream of %s ended", kind, context.peer())
         return services_pb2.Empty()
 
 
-def start_server(service: BroadcastLearnerService, host: str, port: int, actors: int) -> tuple[grpc.Server, int]:
+def start_server(
+    service: BroadcastLearnerService, host: str, port: int, actors: int
+) -> tuple[grpc.Server, int]:
     """Serve on `host:port` (0: any free port) with threads for `actors` actors.
 
     Returns:
@@ -111,15 +121,14 @@ def start_server(service: BroadcastLearnerService, host: str, port: int, actors:
         ],
     )
     services_pb2_grpc.add_LearnerServiceServicer_to_server(service, server)
+    bound, reason = 0, "already in use"
     try:
         bound = server.add_insecure_port(f"{host}:{port}")
     except RuntimeError as error:
-        bound, reason = 0, error
-    else:
-        reason = None
+        reason = str(error)
     if bound == 0:
         raise OSError(
-            f"transport.port: cannot listen on {host}:{port} ({reason or 'already in use'}); "
+            f"transport.port: cannot listen on {host}:{port} ({reason}); "
             "choose another port, or 0 for any free one"
         )
     server.start()

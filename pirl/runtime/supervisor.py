@@ -62,9 +62,17 @@ class Child:
 class Supervisor:
     """Runs one training run to its end."""
 
-    def __init__(self, config_path: Path, overrides: list[str] | None = None, *, max_restarts: int = MAX_RESTARTS,
-                 stall_s: float = STALL_S, progress: bool = True, learner_module: str = LEARNER_MODULE,
-                 actor_module: str = ACTOR_MODULE) -> None:
+    def __init__(
+        self,
+        config_path: Path,
+        overrides: list[str] | None = None,
+        *,
+        max_restarts: int = MAX_RESTARTS,
+        stall_s: float = STALL_S,
+        progress: bool = True,
+        learner_module: str = LEARNER_MODULE,
+        actor_module: str = ACTOR_MODULE,
+    ) -> None:
         self._config_path = config_path
         self._overrides = overrides or []
         settings = json.loads(Path(config_path).read_text())
@@ -91,7 +99,9 @@ class Supervisor:
         """
         self._output_dir.mkdir(parents=True, exist_ok=True)
         (self._output_dir / "train.json").unlink(missing_ok=True)
-        previous = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        previous = {
+            number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)
+        }
         try:
             self._start_learner()
             for actor in range(self._actors):
@@ -111,8 +121,19 @@ class Supervisor:
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, "ab") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", module, "--config_path", str(self._config_path), *self._overrides, *flags],
-                stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent,
+                [
+                    sys.executable,
+                    "-m",
+                    module,
+                    "--config_path",
+                    str(self._config_path),
+                    *self._overrides,
+                    *flags,
+                ],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                preexec_fn=_die_with_parent,
             )
         self._children[name] = Child(name, process, log)
         return self._children[name]
@@ -121,13 +142,17 @@ class Supervisor:
         """Start the learner and wait until it listens; it resumes whenever there is a checkpoint."""
         announcement = self._output_dir / "learner.json"
         announcement.unlink(missing_ok=True)
-        child = self._start("learner", self._learner_module, "--resume=true", f"--transport.port={self._port}")
+        child = self._start(
+            "learner", self._learner_module, "--resume=true", f"--transport.port={self._port}"
+        )
         deadline = time.monotonic() + LEARNER_START_S
         while not announcement.is_file():
             if child.process.poll() is not None:
                 raise TrainingFailed(f"the learner did not start; end of {child.log}:\n{child.tail()}")
             if time.monotonic() > deadline:
-                raise TrainingFailed(f"the learner did not listen within {LEARNER_START_S:.0f} s; see {child.log}")
+                raise TrainingFailed(
+                    f"the learner did not listen within {LEARNER_START_S:.0f} s; see {child.log}"
+                )
             if self._stopping:
                 raise TrainingFailed("stopped by a signal before the learner listened")
             time.sleep(0.1)
@@ -136,8 +161,13 @@ class Supervisor:
     def _start_actor(self, actor: int) -> None:
         name = f"actor_{actor}"
         incarnation = self._incarnations.get(name, 0)
-        self._start(name, self._actor_module, f"--transport.port={self._port}", f"--actor_id={actor}",
-                    f"--incarnation={incarnation}")
+        self._start(
+            name,
+            self._actor_module,
+            f"--transport.port={self._port}",
+            f"--actor_id={actor}",
+            f"--incarnation={incarnation}",
+        )
         self._incarnations[name] = incarnation + 1
 
     def _watch(self) -> None:
@@ -169,7 +199,9 @@ class Supervisor:
                 raise TrainingFailed(f"{name} ended with {code}; end of {child.log}:\n{child.tail()}")
             self._restarts_left -= 1
             _kill_group(child)
-            logging.warning("%s ended with %s; restarting (%d restarts left)", name, code, self._restarts_left)
+            logging.warning(
+                "%s ended with %s; restarting (%d restarts left)", name, code, self._restarts_left
+            )
             if name == "learner":
                 self._start_learner()
             else:
@@ -220,7 +252,8 @@ def _progress_bar(total: int, enabled: bool) -> Iterator[Callable[[dict[str, Any
 def main(args: list[str] | None = None) -> None:
     """Console entry of `pirl-train`."""
     parser = argparse.ArgumentParser(
-        prog="pirl-train", description="Train one recipe: a learner and its actors under one supervisor. "
+        prog="pirl-train",
+        description="Train one recipe: a learner and its actors under one supervisor. "
         "Dotted overrides (--algorithm.actor_lr=1e-5) are passed on to both.",
     )
     parser.add_argument("--config_path", required=True, type=Path, help="run configuration (JSON or YAML)")

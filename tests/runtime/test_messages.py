@@ -7,7 +7,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from lerobot.transport.utils import bytes_to_state_dict, python_object_to_bytes, state_to_bytes, transitions_to_bytes
+from lerobot.transport.utils import (
+    bytes_to_state_dict,
+    python_object_to_bytes,
+    state_to_bytes,
+    transitions_to_bytes,
+)
 
 from pirl.runtime.messages import (
     MessageError,

@@ -20,19 +20,30 @@ MODULES = {
 
 def make_run(folder: Path, behaviour: str, env_steps: int = 10, actors: int = 1) -> Path:
     path = folder / "run.json"
-    settings = {"output_dir": str(folder), "behaviour": behaviour, "actors": actors, "budget": {"env_steps": env_steps}}
+    settings = {
+        "output_dir": str(folder),
+        "behaviour": behaviour,
+        "actors": actors,
+        "budget": {"env_steps": env_steps},
+    }
     path.write_text(json.dumps(settings))
     return path
 
 
 def supervise(folder, behaviour, **options):
-    path = make_run(folder, behaviour, actors=options.pop("actors", 1), env_steps=options.pop("env_steps", 10))
+    path = make_run(
+        folder, behaviour, actors=options.pop("actors", 1), env_steps=options.pop("env_steps", 10)
+    )
     return Supervisor(path, progress=False, **MODULES, **options).run()
 
 
 def process_ids(folder: Path) -> list[int]:
-    lines = [line.split() for name in ("learner_starts.txt", "actor_starts.txt") if (folder / name).exists()
-             for line in (folder / name).read_text().splitlines()]
+    lines = [
+        line.split()
+        for name in ("learner_starts.txt", "actor_starts.txt")
+        if (folder / name).exists()
+        for line in (folder / name).read_text().splitlines()
+    ]
     return [int(word) for line in lines for word in line[:2] if word.isdigit()]
 
 
@@ -111,7 +122,10 @@ def test_no_orphan_survives_the_supervisor(tmp_path, number):
     time.sleep(0.3)
     os.kill(process.pid, number)
     process.wait(timeout=60)
-    learner_and_actor = [int(line.split()[0]) for name in ("learner_starts.txt", "actor_starts.txt")
-                         for line in (tmp_path / name).read_text().splitlines()]
+    learner_and_actor = [
+        int(line.split()[0])
+        for name in ("learner_starts.txt", "actor_starts.txt")
+        for line in (tmp_path / name).read_text().splitlines()
+    ]
     time.sleep(1.0)
     assert not [pid for pid in learner_and_actor if is_alive(pid)]

@@ -9,7 +9,12 @@ import pytest
 import torch
 from lerobot.rl.actor import receive_policy, send_transitions
 from lerobot.transport import services_pb2_grpc
-from lerobot.transport.utils import bytes_to_state_dict, grpc_channel_options, state_to_bytes, transitions_to_bytes
+from lerobot.transport.utils import (
+    bytes_to_state_dict,
+    grpc_channel_options,
+    state_to_bytes,
+    transitions_to_bytes,
+)
 
 from pirl.runtime.client import LearnerClient, LearnerUnreachable
 from pirl.runtime.configuration import TransportConfig
@@ -100,8 +105,12 @@ def test_a_stock_lerobot_actor_talks_to_our_learner(learner):
     leaving, outgoing, incoming = threading.Event(), Queue(), Queue()
     outgoing.put(transitions_to_bytes([make_transition()]))
     threads = [
-        threading.Thread(target=send_transitions, args=(settings, outgoing, leaving, stub, channel), daemon=True),
-        threading.Thread(target=receive_policy, args=(settings, incoming, leaving, stub, channel), daemon=True),
+        threading.Thread(
+            target=send_transitions, args=(settings, outgoing, leaving, stub, channel), daemon=True
+        ),
+        threading.Thread(
+            target=receive_policy, args=(settings, incoming, leaving, stub, channel), daemon=True
+        ),
     ]
     for thread in threads:
         thread.start()

@@ -21,8 +21,17 @@ SETTINGS = {"seed": 3, "train": {"env_steps": 100, "recipes": ["sac"]}}
 
 def open_tracker(folder: Path, uri: str, recipe: str = "pi_rl_flow_sde", **options) -> RunTracker:
     return RunTracker.for_stage(
-        "smoke", stage="train", recipe=recipe, algorithm="sac" if recipe == "sac" else "pi_rl", policy="xvla",
-        suite="libero_object", seed=3, settings=SETTINGS, folder=folder, uri=uri, **options,
+        "smoke",
+        stage="train",
+        recipe=recipe,
+        algorithm="sac" if recipe == "sac" else "pi_rl",
+        policy="xvla",
+        suite="libero_object",
+        seed=3,
+        settings=SETTINGS,
+        folder=folder,
+        uri=uri,
+        **options,
     )
 
 
@@ -57,8 +66,15 @@ def test_a_stage_is_a_tagged_child_with_metrics_against_env_steps(tmp_path: Path
     assert history(store_uri, sac, "grad_norm/critic") == [(100, 1.5)]
     assert pi_rl.info.status == sac.info.status == "FINISHED"
     assert pi_rl.info.run_name == "train-pi_rl_flow_sde-seed3"
-    wanted = {"stage": "train", "algorithm": "pi_rl", "variant": "flow_sde", "policy": "xvla", "seed": "3",
-              "suite": "libero_object", "pipeline": "smoke"}
+    wanted = {
+        "stage": "train",
+        "algorithm": "pi_rl",
+        "variant": "flow_sde",
+        "policy": "xvla",
+        "seed": "3",
+        "suite": "libero_object",
+        "pipeline": "smoke",
+    }
     assert wanted.items() <= pi_rl.data.tags.items()
     assert {"git_sha", "config_hash"} <= pi_rl.data.tags.keys()
     assert pi_rl.data.params["train.env_steps"] == "100"
@@ -126,9 +142,13 @@ def test_a_dead_process_and_an_unreachable_store_lose_nothing(tmp_path: Path, st
 
 
 def test_a_sweep_sends_what_earlier_runs_kept(tmp_path: Path, store_uri: str) -> None:
-    journal = Journal.for_run(tmp_path / "runs" / "a", {"pipeline": "smoke", "name": "x", "tags": {"stage": "x"}, "params": {}})
+    journal = Journal.for_run(
+        tmp_path / "runs" / "a", {"pipeline": "smoke", "name": "x", "tags": {"stage": "x"}, "params": {}}
+    )
     for step in range(3):
-        journal.append({"event": "metrics", "step": step, "time_ms": 1000 + step, "values": {"m": 1.0 * step}})
+        journal.append(
+            {"event": "metrics", "step": step, "time_ms": 1000 + step, "values": {"m": 1.0 * step}}
+        )
     assert send_pending(tmp_path / "runs", uri=store_uri) == (0, 0), "a journal in use is left alone"
     journal.close()
     sent, kept = send_pending(tmp_path / "runs", uri="sqlite:////proc/nowhere/mlflow.db")
@@ -166,26 +186,40 @@ def test_a_finished_run_is_not_continued_but_a_failed_one_is(tmp_path: Path, sto
 
 def test_lerobots_learner_can_log_through_it(tmp_path: Path, store_uri: str) -> None:
     with open_tracker(tmp_path / "run", store_uri, recipe="sac") as tracker:
-        tracker.log_dict(d={"Episodic reward": 1.0, "Interaction step": 70}, mode="train",
-                         custom_step_key="Interaction step")
-        tracker.log_dict(d={"loss_critic": 0.5, "Optimization step": 8}, mode="train",
-                         custom_step_key="Optimization step")
-        tracker.log_dict({"Optimization frequency loop [Hz]": 3.0, "Optimization step": 8}, mode="train",
-                         custom_step_key="Optimization step")
+        tracker.log_dict(
+            d={"Episodic reward": 1.0, "Interaction step": 70},
+            mode="train",
+            custom_step_key="Interaction step",
+        )
+        tracker.log_dict(
+            d={"loss_critic": 0.5, "Optimization step": 8}, mode="train", custom_step_key="Optimization step"
+        )
+        tracker.log_dict(
+            {"Optimization frequency loop [Hz]": 3.0, "Optimization step": 8},
+            mode="train",
+            custom_step_key="Optimization step",
+        )
         with pytest.raises(ValueError, match="step"):
             tracker.log_dict({"loss_critic": 0.5})
     (run,) = child_runs(store_uri)
-    for name, value in {"rollout/episode_return": 1.0, "loss/value": 0.5, "progress/updates": 8.0,
-                        "time/updates_per_s": 3.0}.items():
+    for name, value in {
+        "rollout/episode_return": 1.0,
+        "loss/value": 0.5,
+        "progress/updates": 8.0,
+        "time/updates_per_s": 3.0,
+    }.items():
         assert history(store_uri, run, name)[0] == (70, value)
 
 
 def test_checkpoints_are_ranked_as_logged_models(tmp_path: Path, store_uri: str) -> None:
     with open_tracker(tmp_path / "run", store_uri) as tracker:
         for step, rate in ((100, 0.25), (200, 0.75), (300, 0.5)):
-            tracker.log_checkpoint(f"pi_rl_flow_sde-{step}", tmp_path / str(step), step, {"select/success_rate": rate})
+            tracker.log_checkpoint(
+                f"pi_rl_flow_sde-{step}", tmp_path / str(step), step, {"select/success_rate": rate}
+            )
     models = MlflowClient(store_uri).search_logged_models(
-        [ensure_store(store_uri)], order_by=[{"field_name": "metrics.select/success_rate", "ascending": False}]
+        [ensure_store(store_uri)],
+        order_by=[{"field_name": "metrics.select/success_rate", "ascending": False}],
     )
     assert [model.name for model in models] == [f"pi_rl_flow_sde-{step}" for step in (200, 300, 100)]
     assert models[0].params["path"] == str(tmp_path / "200")
@@ -195,8 +229,10 @@ def test_checkpoints_are_ranked_as_logged_models(tmp_path: Path, store_uri: str)
 def test_the_pipeline_run_takes_headline_and_report(tmp_path: Path, store_uri: str) -> None:
     report = tmp_path / "report.html"
     report.write_text("<p>report</p>")
-    summary = {"suites": {"libero_goal": {"success_rate": 0.5}, "libero_10": {"success_rate": 0.0}},
-               "average_success_rate": 0.25}
+    summary = {
+        "suites": {"libero_goal": {"success_rate": 0.5}, "libero_10": {"success_rate": 0.0}},
+        "average_success_rate": 0.25,
+    }
     with RunTracker.for_pipeline("smoke", folder=tmp_path / "pipeline", uri=store_uri) as tracker:
         tracker.log_evaluation(summary, "suites", step=500)
         tracker.log_artifact(report)
@@ -207,18 +243,24 @@ def test_the_pipeline_run_takes_headline_and_report(tmp_path: Path, store_uri: s
     assert history(store_uri, parent, "eval/libero_goal/success_rate") == [(500, 0.5)]
     assert history(store_uri, parent, "eval/average/success_rate") == [(500, 0.25)]
     assert history(store_uri, run, "eval/smoke/success_rate") == [(500, 0.25)]
-    assert [file.path for file in MlflowClient(store_uri).list_artifacts(parent.info.run_id)] == ["report.html"]
+    assert [file.path for file in MlflowClient(store_uri).list_artifacts(parent.info.run_id)] == [
+        "report.html"
+    ]
 
 
 def _one_child(folder: Path, uri: str, number: int) -> None:
-    with RunTracker.for_stage("smoke", stage="demos", folder=folder / str(number), seed=number, uri=uri) as tracker:
+    with RunTracker.for_stage(
+        "smoke", stage="demos", folder=folder / str(number), seed=number, uri=uri
+    ) as tracker:
         for step in range(10):
             tracker.log_metrics({"m": float(step)}, step)
 
 
 def test_processes_that_begin_together_share_one_parent(tmp_path: Path, store_uri: str) -> None:
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_one_child, args=(tmp_path, store_uri, number)) for number in range(2)]
+    processes = [
+        context.Process(target=_one_child, args=(tmp_path, store_uri, number)) for number in range(2)
+    ]
     for process in processes:
         process.start()
     for process in processes:

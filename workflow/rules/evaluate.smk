@@ -1,5 +1,6 @@
 """Selection on starts of its own, then the final tests on official initial states."""
 
+
 rule select:
     input:
         trained=rules.train.output,
@@ -8,19 +9,19 @@ rule select:
     output:
         policy=directory(f"{RESULTS}/{{recipe}}/policy"),
         selected=f"{RESULTS}/{{recipe}}/selected.json",
-    params:
-        config=str(CONFIG_FILE),
-        settings=[config["select"], config["evaluation"]],
     log:
         f"{RESULTS}/logs/select_{{recipe}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/select_{{recipe}}.tsv"
     conda:
         "../envs/pirl.yaml"
-    threads: 2
+    threads: config["simulation"]["workers"]
     resources:
         mem_mb=6000,
         runtime=240,
+    params:
+        config=str(CONFIG_FILE),
+        settings=[config["select"], config["evaluation"]],
     shell:
         "python {input.script} --config {params.config} --recipe {wildcards.recipe}"
         " --run-dir {RUNS}/{wildcards.recipe} 2>&1 | tee {log}"
@@ -33,20 +34,20 @@ rule smoke_eval:
         script=f"{SCRIPTS}/smoke_eval.py",
     output:
         f"{RESULTS}/{{policy}}/smoke.json",
-    params:
-        config=str(CONFIG_FILE),
-        flags="",
-        settings=[config["smoke_eval"], config["evaluation"]],
     log:
         f"{RESULTS}/logs/smoke_{{policy}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/smoke_{{policy}}.tsv"
     conda:
         "../envs/pirl.yaml"
-    threads: 2
+    threads: config["simulation"]["workers"]
     resources:
         mem_mb=6000,
         runtime=240,
+    params:
+        config=str(CONFIG_FILE),
+        flags="",
+        settings=[config["smoke_eval"], config["evaluation"]],
     shell:
         "python {input.script} --config {params.config} --recipe {wildcards.policy} {params.flags} 2>&1 | tee {log}"
 
@@ -54,14 +55,14 @@ rule smoke_eval:
 use rule smoke_eval as wide_eval with:
     output:
         f"{RESULTS}/{{policy}}/smoke_wide.json",
-    params:
-        config=str(CONFIG_FILE),
-        flags="--wide",
-        settings=[config["smoke_eval"], config["evaluation"]],
     log:
         f"{RESULTS}/logs/smoke_wide_{{policy}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/smoke_wide_{{policy}}.tsv"
+    params:
+        config=str(CONFIG_FILE),
+        flags="--wide",
+        settings=[config["smoke_eval"], config["evaluation"]],
 
 
 use rule smoke_eval as suite_eval with:
@@ -71,11 +72,11 @@ use rule smoke_eval as suite_eval with:
         script=f"{SCRIPTS}/suite_eval.py",
     output:
         f"{RESULTS}/{{policy}}/suites.json",
-    params:
-        config=str(CONFIG_FILE),
-        flags="",
-        settings=[config["suite_eval"], config["evaluation"]],
     log:
         f"{RESULTS}/logs/suites_{{policy}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/suites_{{policy}}.tsv"
+    params:
+        config=str(CONFIG_FILE),
+        flags="",
+        settings=[config["suite_eval"], config["evaluation"]],

@@ -20,7 +20,11 @@ def code(*packages):
     return sorted(
         str(path)
         for package in ("experiment", "files.py", *packages)
-        for path in ([Path("pirl", package)] if package.endswith(".py") else Path("pirl", package).rglob("*.py"))
+        for path in (
+            [Path("pirl", package)]
+            if package.endswith(".py")
+            else Path("pirl", package).rglob("*.py")
+        )
     )
 
 

@@ -1,5 +1,6 @@
 """The machine and the demonstrations."""
 
+
 rule doctor:
     input:
         code=["pirl/doctor.py"],
@@ -25,18 +26,23 @@ rule demos:
     output:
         libero=directory(f"{DEMOS}/libero"),
         xvla=directory(f"{DEMOS}/xvla"),
-    params:
-        config=str(CONFIG_FILE),
-        settings=[config["demos"], config["simulation"], config["suite"], config["task_ids"]],
     log:
         f"{RESULTS}/logs/demos.log",
     benchmark:
         f"{RESULTS}/benchmarks/demos.tsv"
     conda:
         "../envs/pirl.yaml"
-    threads: 2
+    threads: config["simulation"]["workers"]
     resources:
         mem_mb=6000,
         runtime=240,
+    params:
+        config=str(CONFIG_FILE),
+        settings=[
+            config["demos"],
+            config["simulation"],
+            config["suite"],
+            config["task_ids"],
+        ],
     shell:
         "python {input.script} --config {params.config} --output {DEMOS} 2>&1 | tee {log}"

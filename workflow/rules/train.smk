@@ -1,5 +1,6 @@
 """Online reinforcement learning: one job per recipe holds the learner and its actors."""
 
+
 rule train:
     input:
         policy=rules.warm_start.output.policy,
@@ -8,9 +9,6 @@ rule train:
         script=f"{SCRIPTS}/train.py",
     output:
         f"{RESULTS}/{{recipe}}/train.json",
-    params:
-        config=str(CONFIG_FILE),
-        settings=[config["train"], config["simulation"], config["seed"], config["suite"], config["task_ids"]],
     log:
         f"{RESULTS}/logs/train_{{recipe}}.log",
     benchmark:
@@ -21,6 +19,15 @@ rule train:
     resources:
         mem_mb=12000,
         runtime=720,
+    params:
+        config=str(CONFIG_FILE),
+        settings=[
+            config["train"],
+            config["simulation"],
+            config["seed"],
+            config["suite"],
+            config["task_ids"],
+        ],
     shell:
         "python {input.script} --config {params.config} --recipe {wildcards.recipe}"
         " --warm-start {input.policy} --demonstrations {input.demonstrations}"

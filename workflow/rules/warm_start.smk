@@ -1,5 +1,6 @@
 """Behaviour cloning with stock lerobot-train."""
 
+
 rule warm_start:
     input:
         dataset=rules.demos.output.xvla,
@@ -8,9 +9,6 @@ rule warm_start:
     output:
         policy=directory(f"{RESULTS}/warm_start/policy"),
         selected=f"{RESULTS}/warm_start/selected.json",
-    params:
-        config=str(CONFIG_FILE),
-        settings=[config["warm_start"], config["policy"], config["seed"]],
     log:
         f"{RESULTS}/logs/warm_start.log",
     benchmark:
@@ -21,6 +19,9 @@ rule warm_start:
     resources:
         mem_mb=6000,
         runtime=240,
+    params:
+        config=str(CONFIG_FILE),
+        settings=[config["warm_start"], config["policy"], config["seed"]],
     shell:
         "python {input.script} --config {params.config} --dataset {input.dataset}"
         " --work-dir {RUNS}/warm_start 2>&1 | tee {log}"

@@ -40,7 +40,8 @@ def main() -> None:
         "--output", type=Path, required=True, help="folder that gets `libero` and `xvla` data sets"
     )
     arguments = parser.parse_args()
-    with stage("demos", arguments) as (experiment, _):
+    with stage("demos", arguments) as run:
+        experiment = run.experiment
         config = demos_config(experiment, arguments.output / "libero")
         if experiment["simulation"]["control_mode"] != "relative" and experiment["demos"]["source"] != "hub":
             raise ValueError(

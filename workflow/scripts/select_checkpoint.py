@@ -1,6 +1,6 @@
 """Stage select: evaluate a run's checkpoints on selection starts and copy out the best.
 
-    python workflow/scripts/select_checkpoint.py --config configs/smoke.yaml --recipe sac --run-dir runs/smoke/sac
+python workflow/scripts/select_checkpoint.py --config configs/smoke.yaml --recipe sac --run-dir runs/smoke/sac
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument("--recipe", required=True)
     parser.add_argument("--run-dir", type=Path, required=True, help="the training run's folder")
     arguments = parser.parse_args(args)
-    with stage(f"select_{arguments.recipe}", arguments) as (experiment, results):
+    with stage("select", arguments, arguments.recipe) as run:
+        experiment, results = run.experiment, run.results
         plan = selection_plan(experiment)
         records_dir = arguments.run_dir / "selection"
         shutil.rmtree(records_dir, ignore_errors=True)
@@ -37,6 +38,13 @@ def main(args: list[str] | None = None) -> None:
             return evaluate_policy(experiment, checkpoint / PRETRAINED_MODEL_DIR, plan, records, label)
 
         candidates = evaluate_candidates(list_checkpoints(arguments.run_dir), evaluate)
+        for candidate in candidates:
+            run.tracker.log_checkpoint(
+                f"{arguments.recipe}-{candidate.checkpoint}",
+                arguments.run_dir / "checkpoints" / candidate.checkpoint,
+                candidate.env_steps,
+                {"select/success_rate": candidate.success_rate},
+            )
         best = select(candidates)
         folder = arguments.run_dir / "checkpoints" / best.checkpoint / PRETRAINED_MODEL_DIR
         export_policy(folder, results / arguments.recipe / "policy")

@@ -1,12 +1,12 @@
 """Stage suite_eval: test a selected policy on whole LIBERO suites, official initial states.
 
-    python workflow/scripts/suite_eval.py --config configs/smoke.yaml --recipe sac
+python workflow/scripts/suite_eval.py --config configs/smoke.yaml --recipe sac
 """
 
 from __future__ import annotations
 
 from pirl.evaluation.plan import suite_plan
-from pirl.evaluation.run import final_test
+from pirl.evaluation.run import final_test, trained_steps
 from pirl.experiment.stage import stage, stage_parser
 
 
@@ -15,8 +15,11 @@ def main(args: list[str] | None = None) -> None:
     parser = stage_parser(__doc__.splitlines()[0])
     parser.add_argument("--recipe", required=True)
     arguments = parser.parse_args(args)
-    with stage(f"suites_{arguments.recipe}", arguments) as (experiment, results):
-        final_test(experiment, results, arguments.recipe, "suites", suite_plan(experiment))
+    with stage("suites", arguments, arguments.recipe) as run:
+        summary = final_test(
+            run.experiment, run.results, arguments.recipe, "suites", suite_plan(run.experiment)
+        )
+        run.tracker.log_evaluation(summary, "suites", trained_steps(run.results, arguments.recipe))
 
 
 if __name__ == "__main__":

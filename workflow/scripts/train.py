@@ -23,11 +23,15 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument("--demonstrations", type=Path, required=True, help="data set in LIBERO's layout")
     parser.add_argument("--work-dir", type=Path, default=None, help="folder for checkpoints and logs")
     arguments = parser.parse_args(args)
-    with stage(f"train_{arguments.recipe}", arguments) as (experiment, results):
+    with stage("train", arguments, arguments.recipe) as run:
+        experiment, results = run.experiment, run.results
         output_dir = arguments.work_dir or Path("runs") / experiment["run"] / arguments.recipe
         settings = run_settings(
-            experiment, arguments.recipe, warm_start=arguments.warm_start,
-            demonstrations=arguments.demonstrations, output_dir=output_dir,
+            experiment,
+            arguments.recipe,
+            warm_start=arguments.warm_start,
+            demonstrations=arguments.demonstrations,
+            output_dir=output_dir,
         )
         config_path = output_dir / "run.json"
         write_json_atomically(config_path, settings)

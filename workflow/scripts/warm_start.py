@@ -1,6 +1,6 @@
 """Stage warm_start: behaviour cloning of the demonstrations with stock `lerobot-train`.
 
-    python workflow/scripts/warm_start.py --config configs/smoke.yaml --dataset data/demos/smoke/xvla
+python workflow/scripts/warm_start.py --config configs/smoke.yaml --dataset data/demos/smoke/xvla
 """
 
 from __future__ import annotations
@@ -80,10 +80,13 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument("--dataset", type=Path, required=True, help="demonstrations in the policy's layout")
     parser.add_argument("--work-dir", type=Path, default=None, help="lerobot-train's output folder")
     arguments = parser.parse_args(args)
-    with stage(WARM_START, arguments) as (experiment, results):
+    with stage(WARM_START, arguments, WARM_START) as run:
+        experiment, results = run.experiment, run.results
         if experiment["warm_start"]["steps"] == 0:
             if experiment["policy"]["path"] is None:
-                raise ValueError("warm_start.steps is 0 and policy.path is null: there is no policy to start from")
+                raise ValueError(
+                    "warm_start.steps is 0 and policy.path is null: there is no policy to start from"
+                )
             source = Path(experiment["policy"]["path"])
         else:
             work_dir = arguments.work_dir or Path("runs") / experiment["run"] / WARM_START

@@ -28,6 +28,7 @@ _PAD_HALF_WIDTH, _PAD_TOP = 0.008, 0.018  # m: the pads, across and above the ti
 
 _DEPTHS = (0.036, 0.028, 0.02, 0.013)  # m of object above the finger tips
 _MAX_WIDTH = 0.07  # m, leaves 3 mm a side
+_MAX_SKEW = 0.021  # m over the width of a pad: a corner, not two faces
 _FLOOR_MARGIN = 0.003  # m between finger tips and what the object stands on
 
 
@@ -96,6 +97,8 @@ def plan_grasps(
         for across in np.linspace(-reach, reach, max(3, 2 * int(reach / across_spacing) + 1)):
             for candidate in _slab_grasps(own, other, float(across), bottom):
                 along, tip, width, depth, skew = candidate
+                if skew > _MAX_SKEW:
+                    continue
                 offset = float(np.hypot(along, across))
                 cost = offset / 0.04 + 0.6 * turn / (np.pi / 2) - depth / 0.03 + width / 0.03 + skew / 0.01
                 xy = centre[:2] + np.array([along, across]) @ axes

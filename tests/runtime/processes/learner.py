@@ -23,5 +23,7 @@ for step in range(settings["budget"]["env_steps"]):
         os.kill(os.getpid(), 9)
     while behaviour == "stall" and step == 3:
         time.sleep(0.1)
-    write_json_atomically(output / "status.json", {"env_steps": step + 1, "updates": 0, "episodes": 0, "budget": 0})
+    write_json_atomically(
+        output / "status.json", {"env_steps": step + 1, "updates": 0, "episodes": 0, "budget": 0}
+    )
 write_json_atomically(output / "train.json", {"recipe": "test", "env_steps": step + 1, "updates": 0})
