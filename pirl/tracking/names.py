@@ -24,7 +24,9 @@ class Metric:
 
 METRICS: dict[str, Metric] = {
     # Both algorithms
-    "rollout/success_rate": Metric("share", "successes among the latest training episodes, under exploration noise"),
+    "rollout/success_rate": Metric(
+        "share", "successes among the latest training episodes, under exploration noise"
+    ),
     "rollout/episode_return": Metric("reward", "sum of rewards of one training episode"),
     "rollout/replay_transitions": Metric("transitions", "filling of the replay buffer"),
     "loss/policy": Metric("1", "PI-RL: clipped PPO surrogate; SAC: actor loss"),
@@ -36,7 +38,9 @@ METRICS: dict[str, Metric] = {
     "progress/updates": Metric("updates", "updates so far"),
     # PI-RL only
     "loss/bc": Metric("1", "imitation loss of the hybrid mode"),
-    "policy/approx_kl": Metric("nat", "mean divergence of the policy from the one that acted; above 0.05 is fast"),
+    "policy/approx_kl": Metric(
+        "nat", "mean divergence of the policy from the one that acted; above 0.05 is fast"
+    ),
     "policy/approx_kl_max": Metric("nat", "largest divergence of a minibatch"),
     "policy/kl_stop": Metric("0 or 1", "whether the divergence ended the update early"),
     "policy/epochs": Metric("epochs", "epochs done over the batch"),
@@ -48,13 +52,17 @@ METRICS: dict[str, Metric] = {
     "advantage/std": Metric("reward", "spread of the advantages before normalisation"),
     "value/mean": Metric("reward", "mean of the critic's estimates"),
     "value/return_mean": Metric("reward", "mean return that the critic is fitted to"),
-    "value/explained_variance": Metric("share", "1: the critic predicts returns perfectly; below 0: worse than a constant"),
+    "value/explained_variance": Metric(
+        "share", "1: the critic predicts returns perfectly; below 0: worse than a constant"
+    ),
     "rollout/episodes": Metric("episodes", "episodes in the update's batch"),
     "rollout/decisions": Metric("decisions", "action chunks in the update's batch"),
     "rollout/batch_success_rate": Metric("share", "successes among the episodes of the update's batch"),
     "rollout/policy_lag": Metric("updates", "mean age of the policy that acted; 0 is on-policy"),
     "rollout/dropped_episodes": Metric("episodes", "episodes refused as too old, so far"),
-    "rollout/log_prob_gap": Metric("nat", "actor's and learner's log-probs of the same actions; near 0 unless they disagree"),
+    "rollout/log_prob_gap": Metric(
+        "nat", "actor's and learner's log-probs of the same actions; near 0 unless they disagree"
+    ),
     "grad_norm/skipped": Metric("share", "minibatches skipped for a gradient that was not finite"),
     "lr/actor": Metric("1", "learning rate of the actor"),
     "lr/critic": Metric("1", "learning rate of the critic"),
@@ -68,7 +76,11 @@ METRICS: dict[str, Metric] = {
     "eval/average/success_rate": Metric("share", "mean over the tested suites"),
     "eval/smoke/success_rate": Metric("share", "successes on the trained tasks, official initial states"),
     "eval/smoke_wide/success_rate": Metric("share", "successes on the trained tasks, wide starts"),
-    # System
+    "eval/average/success_rate/<recipe>": Metric(
+        "share", "on the parent run: each recipe's mean over the tested suites"
+    ),
+    # Stages
+    "time/stage_s": Metric("s", "wall time of a stage of the pipeline"),
     "checkpoint/env_steps": Metric("steps", "environment steps at which a checkpoint was written"),
 }
 
@@ -101,7 +113,9 @@ def evaluation_metrics(summary: Mapping[str, Any], protocol: str) -> dict[str, f
     """
     if protocol != "suites":
         return {f"eval/{protocol}/success_rate": summary["average_success_rate"]}
-    rates = {f"eval/{suite}/success_rate": values["success_rate"] for suite, values in summary["suites"].items()}
+    rates = {
+        f"eval/{suite}/success_rate": values["success_rate"] for suite, values in summary["suites"].items()
+    }
     return rates | {"eval/average/success_rate": summary["average_success_rate"]}
 
 

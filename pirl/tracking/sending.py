@@ -18,6 +18,7 @@ PARAMS_PER_BATCH = 100
 FIRST_RETRY_S = 2.0
 LONGEST_RETRY_S = 60.0
 BETWEEN_SENDS_S = 1.0
+SILENT_STORE_S = 10.0
 # MLflow's error codes: a run that is not in the store, and a value that it will never take.
 UNKNOWN_TO_STORE = "RESOURCE_DOES_NOT_EXIST"
 REFUSED = "INVALID_PARAMETER_VALUE"
@@ -37,7 +38,7 @@ class StoreWriter:
 
         Raises:
             Exception: whatever MLflow raises when the store is unreachable or locked; what was sent before is
-                noted, so the next call goes on from there. When the store has been emptied, all is sent again.
+                noted, so the next call goes on from there. An emptied store gets everything again.
         """
         if not self._journal.unsent():
             return
@@ -68,7 +69,7 @@ class StoreWriter:
             else:
                 self._send_metrics(run_id, batch, offset)
                 batch = []
-                self._taken(lambda other=event: self._send_event(run_id, other))
+                self._taken(self._send_event, run_id, event)
                 self._journal.mark_sent(run_id, following)
             offset = following
         self._send_metrics(run_id, batch, offset)
@@ -76,13 +77,18 @@ class StoreWriter:
     def _create_run(self) -> str:
         run = self._journal.first()
         parent = pipeline_run(
-            self._client, self._uri, self._experiment_id, run["pipeline"],
+            self._client,
+            self._uri,
+            self._experiment_id,
+            run["pipeline"],
             {key: value for key, value in run["tags"].items() if key in ("git_sha", "config_hash")},
         )
         if run["name"] is None:
             return parent
         created = self._client.create_run(
-            self._experiment_id, run_name=run["name"], start_time=run["time_ms"],
+            self._experiment_id,
+            run_name=run["name"],
+            start_time=run["time_ms"],
             tags={**run["tags"], "pipeline": run["pipeline"], PARENT_TAG: parent},
         )
         return created.info.run_id
@@ -95,15 +101,15 @@ class StoreWriter:
     def _send_metrics(self, run_id: str, batch: list[Any], offset: int) -> None:
         for begin in range(0, len(batch), METRICS_PER_BATCH):
             metrics = batch[begin : begin + METRICS_PER_BATCH]
-            if not self._taken(lambda part=metrics: self._client.log_batch(run_id, metrics=part)):
+            if not self._taken(self._client.log_batch, run_id, metrics):
                 for metric in metrics:
-                    self._taken(lambda one=metric: self._client.log_batch(run_id, metrics=[one]))
+                    self._taken(self._client.log_batch, run_id, [metric])
         self._journal.mark_sent(run_id, offset)
 
-    def _taken(self, send: Callable[[], Any]) -> bool:
-        """Send; False when the store will never take it, which must not hold up what comes behind."""
+    def _taken(self, send: Callable[..., Any], *event: Any) -> bool:
+        """Call `send` with `event`; False when the store will never take it, which must not hold up what comes behind."""
         try:
-            send()
+            send(*event)
         except Exception as error:
             if getattr(error, "error_code", None) != REFUSED:
                 raise
@@ -146,8 +152,11 @@ class StoreWriter:
             # The one call of MLflow's that has no client form.
             mlflow.set_tracking_uri(self._uri)
             model_id = mlflow.create_external_model(
-                name=event["name"], source_run_id=run_id, experiment_id=self._experiment_id,
-                model_type="policy", tags=event["tags"],
+                name=event["name"],
+                source_run_id=run_id,
+                experiment_id=self._experiment_id,
+                model_type="policy",
+                tags=event["tags"],
                 params={"path": event["path"], "env_steps": str(event["step"])},
             ).model_id
         for key, value in event["values"].items():
@@ -167,6 +176,7 @@ class BackgroundSender:
         self._stopping = threading.Event()
         self._drained = threading.Event()
         self._warned = False
+        self._failing = False
         self._thread = threading.Thread(target=self._run, name="mlflow-sender", daemon=True)
         self._thread.start()
 
@@ -175,10 +185,17 @@ class BackgroundSender:
         self._wake.set()
 
     def stop(self, timeout_s: float) -> bool:
-        """Send what is left, for at most `timeout_s`; True when the store has everything."""
+        """Send what is left, for at most `timeout_s`; True when the store has everything.
+
+        A store that does not answer is given up after a few seconds.
+        """
         self._stopping.set()
         self._wake.set()
-        return self._drained.wait(timeout_s)
+        began = time.monotonic()
+        while not self._drained.wait(0.1):
+            if time.monotonic() - began > (min(timeout_s, SILENT_STORE_S) if self._failing else timeout_s):
+                return False
+        return True
 
     def _run(self) -> None:
         retry_s = FIRST_RETRY_S
@@ -188,9 +205,11 @@ class BackgroundSender:
             self._wake.clear()
             try:
                 self._writer.send()
+                self._failing = False
                 retry_s = FIRST_RETRY_S
                 self._stopping.wait(BETWEEN_SENDS_S)
             except Exception as error:
+                self._failing = True
                 self._warn(error)
                 self._stopping.wait(retry_s)
                 retry_s = min(2 * retry_s, LONGEST_RETRY_S)
@@ -208,7 +227,9 @@ class BackgroundSender:
             reason = str(error).strip().splitlines()
             logging.warning(
                 "tracking: %s does not answer (%s); metrics are kept in %s and sent when it does",
-                self._uri, reason[0] if reason else type(error).__name__, self._journal.path,
+                self._uri,
+                reason[0] if reason else type(error).__name__,
+                self._journal.path,
             )
 
 
@@ -240,7 +261,9 @@ def send_pending(*folders: Path, uri: str | None = None) -> tuple[int, int]:
 
 def main() -> None:
     """`python -m pirl.tracking.sending runs results`."""
-    parser = argparse.ArgumentParser(description="Send metrics that were kept while the MLflow store was away.")
+    parser = argparse.ArgumentParser(
+        description="Send metrics that were kept while the MLflow store was away."
+    )
     parser.add_argument("folders", nargs="+", type=Path, help="folders searched for journals")
     sent, kept = send_pending(*parser.parse_args().folders)
     print(f"{sent} events sent to {tracking_uri()}, {kept} still kept")

@@ -69,7 +69,9 @@ def ensure_store(uri: str | None = None) -> str:
         return client.create_experiment(EXPERIMENT, artifact_location=artifacts)
 
 
-def pipeline_run(client: MlflowClient, uri: str, experiment_id: str, pipeline: str, tags: dict[str, str]) -> str:
+def pipeline_run(
+    client: MlflowClient, uri: str, experiment_id: str, pipeline: str, tags: dict[str, str]
+) -> str:
     """The id of the parent run of a pipeline run, created by whichever process comes first.
 
     Args:
@@ -106,7 +108,9 @@ def _store_lock(uri: str) -> Iterator[None]:
         database.parent.mkdir(parents=True, exist_ok=True)
         path = database.with_name(f"{database.name}.lock")
     else:
-        path = Path(tempfile.gettempdir()) / f"pirl-mlflow-{hashlib.sha256(uri.encode()).hexdigest()[:16]}.lock"
+        path = (
+            Path(tempfile.gettempdir()) / f"pirl-mlflow-{hashlib.sha256(uri.encode()).hexdigest()[:16]}.lock"
+        )
     with open(path, "a", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

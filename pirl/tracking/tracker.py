@@ -65,8 +65,14 @@ class RunTracker:
             uri: of the store; default `tracking_uri()`.
         """
         tags = {
-            "stage": stage, "recipe": recipe, "algorithm": algorithm, "variant": variant, "policy": policy,
-            "suite": suite, "seed": seed, "git_sha": git_sha(),
+            "stage": stage,
+            "recipe": recipe,
+            "algorithm": algorithm,
+            "variant": variant,
+            "policy": policy,
+            "suite": suite,
+            "seed": seed,
+            "git_sha": git_sha(),
             "config_hash": None if settings is None else config_hash(settings),
         }
         parts = [stage, recipe if recipe != stage else None, None if seed is None else f"seed{seed}"]
@@ -83,8 +89,13 @@ class RunTracker:
 
     @classmethod
     def _open_run(
-        cls, pipeline: str, name: str | None, tags: dict[str, Any], settings: Mapping[str, Any] | None,
-        folder: Path, uri: str | None,
+        cls,
+        pipeline: str,
+        name: str | None,
+        tags: dict[str, Any],
+        settings: Mapping[str, Any] | None,
+        folder: Path,
+        uri: str | None,
     ) -> RunTracker:
         run = {
             "pipeline": pipeline,
@@ -102,12 +113,16 @@ class RunTracker:
             self._append({"event": "metrics", "step": int(step), "values": values})
 
     def log_dict(
-        self, d: Mapping[str, Any], step: int | None = None, mode: str = "train", custom_step_key: str | None = None
+        self,
+        d: Mapping[str, Any],
+        step: int | None = None,
+        mode: str = "train",
+        custom_step_key: str | None = None,
     ) -> None:
         """What LeRobot's learner calls on its logger.
 
-        Its two step keys are brought onto one axis: `Interaction step` counts environment steps; values that come
-        with `Optimization step` are put at the latest environment step known, that count among them.
+        Its two step keys are brought onto one axis: `Interaction step` counts environment steps; values that
+        come with `Optimization step` are put at the latest environment step known, that count among them.
 
         Raises:
             ValueError: unless `mode` is `train` or `eval`, and `step` or `custom_step_key` is given.
@@ -135,7 +150,9 @@ class RunTracker:
         """
         self.log_metrics(evaluation_metrics(summary, protocol), step)
 
-    def log_checkpoint(self, name: str, path: Path, step: int, metrics: Mapping[str, float] | None = None) -> None:
+    def log_checkpoint(
+        self, name: str, path: Path, step: int, metrics: Mapping[str, float] | None = None
+    ) -> None:
         """Record a checkpoint as a logged model (no weights are copied), with the metric that ranks it.
 
         Args:
@@ -144,11 +161,16 @@ class RunTracker:
             step: environment steps it was trained for.
             metrics: usually {"select/success_rate": ...}.
         """
-        self._append({
-            "event": "checkpoint", "name": name, "path": str(path), "step": int(step),
-            "values": {key: float(value) for key, value in (metrics or {}).items()},
-            "tags": self._journal.first()["tags"],
-        })
+        self._append(
+            {
+                "event": "checkpoint",
+                "name": name,
+                "path": str(path),
+                "step": int(step),
+                "values": {key: float(value) for key, value in (metrics or {}).items()},
+                "tags": self._journal.first()["tags"],
+            }
+        )
 
     def log_artifact(self, path: Path) -> None:
         """Let the store keep a copy of a small file."""
@@ -174,7 +196,10 @@ class RunTracker:
         else:
             logging.warning(
                 "tracking: %d events wait in %s; `python -m pirl.tracking.sending %s` sends them to %s",
-                self._journal.unsent(), self._journal.path, self._journal.path.parent, self._uri,
+                self._journal.unsent(),
+                self._journal.path,
+                self._journal.path.parent,
+                self._uri,
             )
         return complete
 

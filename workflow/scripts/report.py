@@ -34,7 +34,7 @@ def write_report(experiment: dict[str, Any], folder: Path, html: Path, json: Pat
 
 
 def track_report(experiment: dict[str, Any], results: RunResults, html: Path, json: Path) -> None:
-    """Send what earlier stages had to keep, then the headline numbers and the report itself to the parent run."""
+    """Send what earlier stages kept back, then give the parent run its numbers and the report."""
     send_pending(Path("runs") / experiment["run"], results.folder)
     journals = results.folder / "tracking" / "pipeline"
     with RunTracker.for_pipeline(experiment["run"], folder=journals, settings=experiment) as tracker:

@@ -1,0 +1,85 @@
+"""Trained recipes against the warm start, and the sentence that heads the report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pirl.evaluation.statistics import (
+    Interval,
+    difference_interval,
+    intervals_separate,
+    paired_comparison,
+    wilson_interval,
+)
+from pirl.reporting.results import RecipeResults, RunResults
+
+PROTOCOL_LABELS = {"smoke": "official initial states", "smoke_wide": "wide starts"}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A trained recipe against the warm start in one test on the trained tasks.
+
+    Attributes:
+        protocol: `smoke` or `smoke_wide`.
+        before: successes and episodes of the warm start.
+        after: those of the recipe.
+        gain: difference of the success rates, after minus before.
+        interval: 95 % interval of the gain.
+        p_value: exact McNemar on the same episodes; None when the two were not paired.
+        separate: whether the two Wilson intervals have no value in common.
+    """
+
+    recipe: RecipeResults
+    protocol: str
+    before: tuple[int, int]
+    after: tuple[int, int]
+    gain: float
+    interval: Interval
+    p_value: float | None
+    separate: bool
+
+    @property
+    def verdict(self) -> str:
+        """`better`, `worse` or `not separable`."""
+        if not self.separate:
+            return "not separable"
+        return "better" if self.gain > 0 else "worse"
+
+
+def compare_with_warm_start(results: RunResults, protocol: str) -> list[Comparison]:
+    """One comparison per trained recipe; none when the test was not run."""
+    warm_start = results.warm_start
+    before = warm_start.test(protocol)
+    comparisons = []
+    for recipe in results.recipes[1:]:
+        after = recipe.test(protocol)
+        if before is None or after is None:
+            continue
+        interval, p_value = difference_interval(*before, *after), None
+        episodes_before, episodes_after = warm_start.episodes[protocol], recipe.episodes[protocol]
+        if episodes_before and episodes_before.keys() == episodes_after.keys():
+            paired = paired_comparison(episodes_before, episodes_after)
+            interval, p_value = paired.interval, paired.p_value
+        gain = after[0] / after[1] - before[0] / before[1]
+        separate = intervals_separate(wilson_interval(*before), wilson_interval(*after))
+        comparisons.append(Comparison(recipe, protocol, before, after, gain, interval, p_value, separate))
+    return comparisons
+
+
+def headline_comparison(comparisons: list[Comparison]) -> Comparison | None:
+    """The PI-RL recipe with the higher success; else, without PI-RL, the best of the others."""
+    pi_rl = [comparison for comparison in comparisons if comparison.recipe.name.startswith("pi_rl")]
+    return max(pi_rl or comparisons, key=lambda comparison: comparison.gain, default=None)
+
+
+def headline(comparison: Comparison | None) -> str:
+    """One sentence, no stronger than the intervals allow."""
+    if comparison is None:
+        return "The warm start, tested"
+    name = comparison.recipe.label
+    if not comparison.separate:
+        return f"No separable difference between {name} and its warm start"
+    before, after = (round(100 * n / of) for n, of in (comparison.before, comparison.after))
+    verb = "lifts" if comparison.gain > 0 else "lowers"
+    return f"{name} {verb} success from {before} % to {after} %"

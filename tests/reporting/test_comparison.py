@@ -1,0 +1,59 @@
+"""The headline says no more than the intervals allow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pirl.evaluation.statistics import intervals_separate, wilson_interval
+from pirl.reporting.comparison import compare_with_warm_start, headline, headline_comparison
+from pirl.reporting.results import load_results
+from tests.reporting.made_results import make_results
+
+TRAINED = ["pi_rl_flow_sde", "pi_rl_flow_noise", "sac"]
+
+
+def _results(folder: Path, **options):
+    return load_results(make_results(folder, tasks=1, videos=False, **options), TRAINED)
+
+
+@pytest.mark.parametrize(
+    ("rates", "words"),
+    [
+        (
+            {"warm_start": 0.2, "pi_rl_flow_sde": 1.0, "pi_rl_flow_noise": 0.9, "sac": 0.1},
+            " lifts success from ",
+        ),
+        (
+            {"warm_start": 0.5, "pi_rl_flow_sde": 0.5, "pi_rl_flow_noise": 0.5, "sac": 0.5},
+            "No separable difference",
+        ),
+        (
+            {"warm_start": 1.0, "pi_rl_flow_sde": 0.1, "pi_rl_flow_noise": 0.1, "sac": 1.0},
+            " lowers success from ",
+        ),
+    ],
+)
+def test_headline(tmp_path: Path, rates: dict[str, float], words: str) -> None:
+    first = headline_comparison(compare_with_warm_start(_results(tmp_path, rates=rates, alike=True), "smoke"))
+    assert first is not None
+    assert first.recipe.name.startswith("pi_rl"), "SAC is the comparison, not the headline"
+    assert words in headline(first)
+    assert first.separate == intervals_separate(wilson_interval(*first.before), wilson_interval(*first.after))
+
+
+def test_same_episodes_are_paired_and_others_are_not(tmp_path: Path) -> None:
+    results = _results(tmp_path / "paired")
+    assert all(row.p_value is not None for row in compare_with_warm_start(results, "smoke"))
+    folder = make_results(tmp_path / "unpaired", tasks=1, videos=False)
+    (folder / "warm_start" / "smoke_episodes.jsonl").unlink()
+    rows = compare_with_warm_start(load_results(folder, TRAINED), "smoke")
+    assert [row.p_value for row in rows] == [None, None, None]
+    assert all(row.interval[0] <= row.gain <= row.interval[1] for row in rows)
+
+
+def test_no_wide_test_gives_no_rows(tmp_path: Path) -> None:
+    assert compare_with_warm_start(_results(tmp_path, wide=False), "smoke_wide") == []
+    assert headline_comparison([]) is None
+    assert headline(None)
