@@ -107,7 +107,7 @@ class StoreWriter:
         self._journal.mark_sent(run_id, offset)
 
     def _taken(self, send: Callable[..., Any], *event: Any) -> bool:
-        """Call `send` with `event`; False when the store will never take it, which must not hold up what comes behind."""
+        """Call `send` with `event`; False when the store will never take it: what follows must not wait."""
         try:
             send(*event)
         except Exception as error:
