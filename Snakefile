@@ -5,7 +5,11 @@ from snakemake.utils import min_version, validate
 min_version("9.0")
 
 
-configfile: "configs/default.yaml"
+if (
+    not workflow.configfiles
+):  # a file given by --configfile replaces the default, it does not extend it
+
+    configfile: "configs/default.yaml"
 
 
 validate(config, "workflow/schemas/config.schema.yaml")

@@ -1,8 +1,9 @@
 """Names shared by all rules: the run, its folders, its recipes, and the code that each stage depends on."""
 
+import os
 from pathlib import Path
 
-CONFIG_FILE = Path(workflow.configfiles[-1]).relative_to(Path.cwd(), walk_up=True)
+CONFIG_FILE = Path(os.path.relpath(workflow.configfiles[-1]))
 RUN = CONFIG_FILE.stem
 RESULTS = f"results/{RUN}"
 RUNS = f"runs/{RUN}"
