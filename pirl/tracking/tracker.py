@@ -53,7 +53,7 @@ class RunTracker:
 
         Args:
             pipeline: name of the pipeline run (stem of the config file); its parent run is found or created.
-            stage: `demos`, `warm_start`, `train`, `select`, `smoke`, `suites`, ...
+            stage: `demos`, `warm_start`, `train`, `learner`, `select`, `smoke`, `suites`, ...
             folder: where the journal is kept.
             recipe: `warm_start`, `pi_rl_flow_sde`, `pi_rl_flow_noise` or `sac`.
             algorithm: `pi_rl`, `sac` or `bc`.

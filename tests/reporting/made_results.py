@@ -113,21 +113,25 @@ def _test(
     own.mkdir(parents=True, exist_ok=True)
     (own / f"{name}_episodes.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     return {
-        "protocol": {
-            "episodes": len(records),
-            "starts": [kind],
-            "episodes_per_task": episodes,
-            "max_steps": 200,
-            "fidelity": "fast",
-            "image": "64x64, agentview",
-            "control_mode": "relative",
-            "sampler": "the policy's own, without exploration noise",
-            "seed": 0,
-        },
+        "protocol": _protocol(len(records), episodes, kind),
         "suites": summary,
         "average_success_rate": sum(suite["success_rate"] for suite in summary.values()) / len(summary),
         "episodes_file": f"{name}_episodes.jsonl",
         "wall_s": 100.0,
+    }
+
+
+def _protocol(total: int, per_task: int, kind: str) -> dict[str, Any]:
+    return {
+        "episodes": total,
+        "starts": [kind],
+        "episodes_per_task": per_task,
+        "max_steps": 200,
+        "fidelity": "fast",
+        "image": "64x64, agentview",
+        "control_mode": "relative",
+        "sampler": "the policy's own, without exploration noise",
+        "seed": 0,
     }
 
 
@@ -179,7 +183,7 @@ def _selected(rate: float) -> dict[str, Any]:
     return {
         "selected_checkpoint": "0026000",
         "rule": "highest success rate; the earliest among equals",
-        "protocol": {"episodes": 15, "starts": ["sampled"]},
+        "protocol": _protocol(15, 5, "sampled"),
         "candidates": candidates,
     }
 
