@@ -70,6 +70,7 @@ def plan_grasps(
     *,
     num_yaws: int = 24,
     across_spacing: float = 0.008,
+    clear_palm: bool = True,
 ) -> list[Grasp]:
     """All collision-free top-down grasps of an object, best first.
 
@@ -79,6 +80,7 @@ def plan_grasps(
         current_yaw: Opening axis of the gripper now, rad; small turns are preferred.
         num_yaws: Opening directions tried over half a turn.
         across_spacing: Distance between the slabs tried across the opening axis, m.
+        clear_palm: Whether the palm must be free too, or may brush against something.
 
     Returns:
         Grasps sorted by cost; empty if the object cannot be taken from above.
@@ -95,7 +97,7 @@ def plan_grasps(
         turn = abs((yaw - current_yaw + np.pi / 2) % np.pi - np.pi / 2)
         reach = own[:, 1].max() - 0.004
         for across in np.linspace(-reach, reach, max(3, 2 * int(reach / across_spacing) + 1)):
-            for candidate in _slab_grasps(own, other, float(across), bottom):
+            for candidate in _slab_grasps(own, other, float(across), bottom, clear_palm):
                 along, tip, width, depth, skew = candidate
                 if skew > _MAX_SKEW:
                     continue
@@ -107,7 +109,7 @@ def plan_grasps(
 
 
 def _slab_grasps(
-    own: np.ndarray, other: np.ndarray, across: float, bottom: float
+    own: np.ndarray, other: np.ndarray, across: float, bottom: float, clear_palm: bool
 ) -> list[tuple[float, float, float, float, float]]:
     """Grasps (along, tip, width, depth, skew) in the slab at `across`; points are (along, across, z)."""
     in_slab = np.abs(own[:, 1] - across) < FINGER_HALF_WIDTH
@@ -137,7 +139,7 @@ def _slab_grasps(
                 continue
             low, high = float(between[:, 0].min()), float(between[:, 0].max())
             width, along = high - low, 0.5 * (low + high)
-            if width > _MAX_WIDTH or not _fingers_free(own, other, along, across, tip):
+            if width > _MAX_WIDTH or not _fingers_free(own, other, along, across, tip, clear_palm):
                 continue
             found.append((along, tip, width, depth, _skew(between, across)))
             break
@@ -152,7 +154,9 @@ def _skew(between: np.ndarray, across: float) -> float:
     return float(sum(abs(edge(sides[0]) - edge(sides[1])) for edge in (np.min, np.max)))
 
 
-def _fingers_free(own: np.ndarray, other: np.ndarray, along: float, across: float, tip: float) -> bool:
+def _fingers_free(
+    own: np.ndarray, other: np.ndarray, along: float, across: float, tip: float, clear_palm: bool
+) -> bool:
     """Whether the open fingers and the palm touch nothing when the tips are at height `tip`."""
     for cloud, margin in ((own, 0.0), (other, 0.004)):
         u, v, z = np.abs(cloud[:, 0] - along), np.abs(cloud[:, 1] - across), cloud[:, 2]
@@ -164,6 +168,6 @@ def _fingers_free(own: np.ndarray, other: np.ndarray, along: float, across: floa
             & (u < FINGER_OUTER + margin)
         )
         palm = (z > tip + PALM_ABOVE_TIP - margin) & (u < PALM_HALF_LENGTH) & (v < PALM_HALF_WIDTH)
-        if fingers.any() or palm.any():
+        if fingers.any() or (clear_palm and palm.any()):
             return False
     return True

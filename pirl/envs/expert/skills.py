@@ -43,9 +43,9 @@ def highest_between(points: np.ndarray, start: np.ndarray, end: np.ndarray, reac
 def choose_grasp(scene: Scene, name: str, attempt: int) -> Grasp | None:
     """Best top-down grasp of an object now; later attempts take the best one elsewhere on the object."""
     opening = scene.grip_rotation[:, 0]
-    grasps = plan_grasps(
-        scene.points(name), scene.obstacle_points(name), float(np.arctan2(opening[1], opening[0]))
-    )
+    yaw = float(np.arctan2(opening[1], opening[0]))
+    points, obstacles = scene.points(name), scene.obstacle_points(name)
+    grasps = plan_grasps(points, obstacles, yaw) or plan_grasps(points, obstacles, yaw, clear_palm=False)
     for _ in range(attempt):
         if not grasps:
             break
