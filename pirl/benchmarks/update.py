@@ -5,8 +5,8 @@
 The floor is a bare forward and backward pass of the same minibatches through the same denoiser, the
 observations encoded once: no log-probs, critic, clipping. Time: update and floor alternate in one process and
 medians are compared; the floor takes no optimizer step. Memory: peak of a process that does only the one or
-the other; there the floor does hold the optimizer's state, which all training needs, and `bare_memory_ratio` is
-against a floor without it.
+the other; there the floor does hold the optimizer's state, which all training needs, and
+`bare_memory_ratio` is against a floor without it.
 """
 
 from __future__ import annotations

@@ -163,7 +163,7 @@ class FlowPolicy(abc.ABC):
         dtype = getattr(self.policy.config, "dtype", "float32")
         if dtype != "float32":
             raise ValueError(
-                f"policy.dtype: {dtype!r} rounds normalised actions near 0.5 by 2e-3, too coarse for log-probs; "
+                f"policy.dtype: {dtype!r} rounds actions near 0.5 by 2e-3, too coarse for log-probs; "
                 "use float32, and algorithm.autocast=true for bfloat16 arithmetic in the encoder"
             )
 

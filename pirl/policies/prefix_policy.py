@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from typing import Any
 
 import torch
 from lerobot.policies.common.vla_utils import make_att_2d_masks, pad_vector
@@ -41,7 +42,8 @@ class PrefixFlow(FlowPolicy):
         positions = torch.cumsum(pad_mask, dim=1) - 1
         output, cache = self._run_prefix(embeddings, make_att_2d_masks(pad_mask, attention), positions)
         context = {"prefix": output * pad_mask[..., None], "pad_mask": pad_mask, "state": state}
-        for index, layer in enumerate(cache.layers):
+        layers: list[Any] = cache.layers
+        for index, layer in enumerate(layers):
             context[f"key_{index}"], context[f"value_{index}"] = layer.keys, layer.values
         return context
 

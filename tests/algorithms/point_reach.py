@@ -1,8 +1,9 @@
 """A small environment with a known optimum, and a small flow policy that acts in it.
 
-A point starts at the origin and is told one of four goals, at distance 1.4. A decision moves it twice, by at most
-0.3 per axis. Reaching the goal within 0.25 gives 1, and three decisions are allowed where two suffice: the optimal
-return is 1. The warm start is cloned from an expert whose sense of direction is turned, so it arrives nowhere.
+A point starts at the origin and is told one of four goals, at distance 1.4. A decision moves it twice, by at
+most 0.3 per axis. Reaching the goal within 0.25 gives 1, and three decisions are allowed where two suffice: the
+optimal return is 1. The warm start is cloned from an expert whose sense of direction is turned, so it arrives
+nowhere.
 """
 
 from __future__ import annotations
@@ -124,7 +125,9 @@ def warm_start(seed: int, turn: float = 0.6) -> PointPolicy:
     features = {"observation.state": PolicyFeature(FeatureType.STATE, (4,))}
     policy = PointPolicy(
         PointConfig(
-            device="cpu", push_to_hub=False, input_features=features,
+            device="cpu",
+            push_to_hub=False,
+            input_features=features,
             output_features={"action": PolicyFeature(FeatureType.ACTION, (2,))},
         )
     )
@@ -168,14 +171,25 @@ def collect(algorithm, buffer: ReplayBuffer, episodes: int) -> float:
         next_state = torch.cat([position, goal], dim=-1)
         for i, row in enumerate(rows.tolist()):
             done = bool(reached[i] > 0)
-            numbers = dict(policy_version=algorithm.policy_version, episode_id=row, decision_index=decision, actor_id=0,
-                           executed_steps=int(reached[i]) if done else H)
+            numbers = dict(
+                policy_version=algorithm.policy_version,
+                episode_id=row,
+                decision_index=decision,
+                actor_id=0,
+                executed_steps=int(reached[i]) if done else H,
+            )
             info = {key: value[i : i + 1] for key, value in act.complementary_info.items()}
             info |= {key: torch.tensor([float(value)]) for key, value in numbers.items()}
             stored[row].append(
-                dict(state={"observation.state": state[row : row + 1]}, action=act.action[i].reshape(1, -1),
-                     reward=float(done), next_state={"observation.state": next_state[row : row + 1]}, done=done,
-                     truncated=not done and decision == MAX_DECISIONS - 1, complementary_info=info)
+                dict(
+                    state={"observation.state": state[row : row + 1]},
+                    action=act.action[i].reshape(1, -1),
+                    reward=float(done),
+                    next_state={"observation.state": next_state[row : row + 1]},
+                    done=done,
+                    truncated=not done and decision == MAX_DECISIONS - 1,
+                    complementary_info=info,
+                )
             )
             active[row] = not done
     for transition in (t for episode in stored for t in episode):
@@ -195,7 +209,11 @@ def evaluate(policy: PointPolicy, sampler: str, episodes: int = 200) -> float:
         for k in range(4):
             t, t_next = 1 - k / 4, 1 - (k + 1) / 4
             action, _ = policy.predict(observation, x, torch.full((episodes,), t))
-            x = (t_next / t) * x + (1 - t_next / t) * action if sampler == "euler" else t_next * first + (1 - t_next) * action
+            x = (
+                (t_next / t) * x + (1 - t_next / t) * action
+                if sampler == "euler"
+                else t_next * first + (1 - t_next) * action
+            )
         position, reached = move(position, x, goal)
         success |= reached > 0
     return float(success.float().mean())

@@ -10,27 +10,39 @@ from torch import Tensor
 from tests.policies.tiny import make_observation
 
 
-def record_episodes(algorithm, episodes: int = 4, decisions: int = 3, seed: int = 0, actor_id: int = 0) -> list[dict]:
+def record_episodes(
+    algorithm, episodes: int = 4, decisions: int = 3, seed: int = 0, actor_id: int = 0
+) -> list[dict]:
     """Transitions of complete episodes in order; every other one succeeds, after half of its last chunk."""
     transitions = []
     for episode in range(episodes):
-        observations = [make_observation(algorithm.policy, 1, seed + 100 * episode + i) for i in range(decisions + 1)]
+        observations = [
+            make_observation(algorithm.policy, 1, seed + 100 * episode + i) for i in range(decisions + 1)
+        ]
         for index in range(decisions):
             last, success = index == decisions - 1, episode % 2 == 0
             decision = algorithm.act(observations[index])
             numbers = {
                 "policy_version": algorithm.policy_version,
                 "executed_steps": algorithm.chunk_size // 2 if last and success else algorithm.chunk_size,
-                "episode_id": episode, "decision_index": index, "actor_id": actor_id,
+                "episode_id": episode,
+                "decision_index": index,
+                "actor_id": actor_id,
             }
             info: dict[str, Tensor] = decision.complementary_info | {
                 key: torch.tensor([float(value)]) for key, value in numbers.items()
             }
-            transitions.append({
-                "state": observations[index], "action": decision.action.reshape(1, -1),
-                "reward": float(last and success), "next_state": observations[index + 1],
-                "done": last and success, "truncated": last and not success, "complementary_info": info,
-            })
+            transitions.append(
+                {
+                    "state": observations[index],
+                    "action": decision.action.reshape(1, -1),
+                    "reward": float(last and success),
+                    "next_state": observations[index + 1],
+                    "done": last and success,
+                    "truncated": last and not success,
+                    "complementary_info": info,
+                }
+            )
     return transitions
 
 

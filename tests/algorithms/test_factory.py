@@ -17,9 +17,12 @@ from tests.policies.tiny import make_observation, make_xvla
 def make_gaussian_actor(action_dim=14, **settings):
     torch.manual_seed(0)
     config = GaussianActorConfig(
-        device="cpu", push_to_hub=False, storage_device="cpu",
+        device="cpu",
+        push_to_hub=False,
+        storage_device="cpu",
         input_features={"observation.state": PolicyFeature(FeatureType.STATE, (8,))},
-        output_features={"action": PolicyFeature(FeatureType.ACTION, (action_dim,))}, **settings,
+        output_features={"action": PolicyFeature(FeatureType.ACTION, (action_dim,))},
+        **settings,
     )
     return GaussianActorPolicy(config)
 
@@ -30,8 +33,11 @@ def sac_batches(dims):
         yield {
             "state": {"observation.state": torch.randn(16, 8, generator=generator)},
             "next_state": {"observation.state": torch.randn(16, 8, generator=generator)},
-            "action": torch.rand(16, dims, generator=generator), "reward": torch.rand(16, generator=generator),
-            "done": torch.zeros(16), "truncated": torch.zeros(16), "complementary_info": None,
+            "action": torch.rand(16, dims, generator=generator),
+            "reward": torch.rand(16, generator=generator),
+            "done": torch.zeros(16),
+            "truncated": torch.zeros(16),
+            "complementary_info": None,
         }
 
 
@@ -54,7 +60,9 @@ def test_sac_is_lerobots_own_config_checkpoint_and_losses(tmp_path):
 
 def test_sac_acts_in_chunks():
     policy = make_gaussian_actor(action_dim=21)
-    sampler = make_action_sampler(make_algorithm(SACAlgorithmConfig.from_policy_config(policy.config), policy))
+    sampler = make_action_sampler(
+        make_algorithm(SACAlgorithmConfig.from_policy_config(policy.config), policy)
+    )
     observation = {"observation.state": torch.randn(5, 8)}
     torch.manual_seed(3)
     decision = sampler.act(observation)

@@ -16,7 +16,9 @@ def exact_action(x, t):
     x, t = x.double(), t.double()
     variance = (1 - t) ** 2 * STDS**2 + t**2
     residual = x[..., None] - (1 - t) * MEANS
-    posterior = torch.softmax(torch.log(WEIGHTS) - 0.5 * residual**2 / variance - 0.5 * variance.log(), dim=-1)
+    posterior = torch.softmax(
+        torch.log(WEIGHTS) - 0.5 * residual**2 / variance - 0.5 * variance.log(), dim=-1
+    )
     return (posterior * (MEANS + (1 - t) * STDS**2 / variance * residual)).sum(-1)
 
 
@@ -46,7 +48,11 @@ def sampled_distance(kind, steps, level, count=60_000):
     torch.manual_seed(0)
     every = torch.full((count,), ALL_STEPS)
     chain = sample_chain(
-        denoiser(kind), torch.randn(count, 1, 1), time_grid(steps), *kernels(kind, level), every,
+        denoiser(kind),
+        torch.randn(count, 1, 1),
+        time_grid(steps),
+        *kernels(kind, level),
+        every,
         torch.ones(1, 1, dtype=torch.bool),
     )
     return wasserstein_distance(chain.states[:, -1].flatten().numpy(), data(count).numpy())
@@ -62,15 +68,23 @@ def test_marginals_converge_to_the_data_as_k_grows(kind, level):
 
 def test_xvla_sampler_drifts_from_a_broad_law_as_k_grows():
     """Why Flow-SDE needs the Euler mean: the native sampler is no discretisation of the flow."""
+
     def distance(steps):
         torch.manual_seed(0)
         first = torch.randn(20_000, 1, 1)
+
         def native(x, e, out, t, t_next):
             return native_mean(e, out.prediction, t_next), torch.zeros(())
 
         none = torch.full((len(first),), -2)
         chain = sample_chain(
-            denoiser("action"), first, time_grid(steps), native, native, none, torch.ones(1, 1, dtype=torch.bool)
+            denoiser("action"),
+            first,
+            time_grid(steps),
+            native,
+            native,
+            none,
+            torch.ones(1, 1, dtype=torch.bool),
         )
         return wasserstein_distance(chain.states[:, -1].flatten().numpy(), data(20_000).numpy())
 
@@ -90,7 +104,14 @@ def test_sampled_and_recomputed_log_probs_agree(which, reduction):
     steps = draw_stochastic_steps(which, 16, 5)
     deterministic, stochastic = kernels("action", 0.5)
     chain = sample_chain(
-        linear_denoiser, torch.randn(16, 3, 4), time_grid(5), deterministic, stochastic, steps, counted, reduction
+        linear_denoiser,
+        torch.randn(16, 3, 4),
+        time_grid(5),
+        deterministic,
+        stochastic,
+        steps,
+        counted,
+        reduction,
     )
     again = chain_log_prob(linear_denoiser, chain.states, time_grid(5), stochastic, steps, counted, reduction)
     torch.testing.assert_close(again.log_prob, chain.log_prob)
@@ -102,7 +123,9 @@ def test_sampled_and_recomputed_log_probs_agree(which, reduction):
             x = chain.states[:, k]
             out = linear_denoiser(x, grid[k].expand(16))
             mean, std = stochastic(x, None, out, grid[k], grid[k + 1])
-            by_hand += (gaussian_log_prob(chain.states[:, k + 1], mean, std.expand_as(mean)) * counted).sum(-1)
+            by_hand += (gaussian_log_prob(chain.states[:, k + 1], mean, std.expand_as(mean)) * counted).sum(
+                -1
+            )
         torch.testing.assert_close(again.log_prob, by_hand / (5 if reduction == "mean" else 1))
 
 
@@ -111,8 +134,12 @@ def test_noise_is_put_in_only_where_it_is_counted():
     counted[0, 1] = True
     steps = torch.full((32,), ALL_STEPS)
     first = torch.randn(1, 3, 4).expand(32, 3, 4)
+
     def run(level):
-        return sample_chain(linear_denoiser, first, time_grid(4), *kernels("action", level), steps, counted).states
+        return sample_chain(
+            linear_denoiser, first, time_grid(4), *kernels("action", level), steps, counted
+        ).states
+
     noisy, quiet = run(0.5), run(0.0)
     differs = (noisy[:, -1] - quiet[:, -1]).abs().amax(0) > 1e-6
     assert torch.equal(differs, counted)
@@ -129,16 +156,22 @@ def test_mixed_batches_are_refused():
     states = torch.zeros(2, 3, 1, 1)
     with pytest.raises(ValueError, match="mixes decisions"):
         chain_log_prob(
-            linear_denoiser, states, time_grid(2), kernels("action", 0.5)[1], torch.tensor([0, ALL_STEPS]),
+            linear_denoiser,
+            states,
+            time_grid(2),
+            kernels("action", 0.5)[1],
+            torch.tensor([0, ALL_STEPS]),
             torch.ones(1, 1, dtype=torch.bool),
         )
 
 
 def test_one_stochastic_step_costs_one_denoiser_call():
     calls = []
+
     def counting(x, t):
         calls.append(t)
         return linear_denoiser(x, t)
+
     states = torch.randn(6, 5, 2, 2)
     counted = torch.ones(2, 2, dtype=torch.bool)
     chain_log_prob(counting, states, time_grid(4), kernels("action", 0.5)[1], torch.arange(6) % 4, counted)

@@ -39,4 +39,6 @@ def test_bernoulli_matches_torch(logit, temperature, outcome):
     outcome = torch.tensor(outcome, dtype=torch.float64)
     expected = Bernoulli(logits=logit / temperature)
     torch.testing.assert_close(bernoulli_log_prob(outcome, logit, temperature), expected.log_prob(outcome))
-    torch.testing.assert_close(bernoulli_entropy(logit, temperature), expected.entropy(), atol=1e-7, rtol=1e-5)
+    torch.testing.assert_close(
+        bernoulli_entropy(logit, temperature), expected.entropy(), atol=1e-7, rtol=1e-5
+    )

@@ -22,7 +22,9 @@ KERNELS = VECTORS["kernels"]
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-@pytest.mark.parametrize("case", KERNELS, ids=lambda c: f"{c['kernel']}-{c['noise_level']}-K{c['K']}-k{c['k']}")
+@pytest.mark.parametrize(
+    "case", KERNELS, ids=lambda c: f"{c['kernel']}-{c['noise_level']}-K{c['K']}-k{c['k']}"
+)
 def test_kernels_match_the_reference(case, dtype):
     x, velocity = torch.tensor(case["x"], dtype=dtype), torch.tensor(case["velocity"], dtype=dtype)
     grid = time_grid(case["K"], dtype=dtype)
@@ -35,7 +37,9 @@ def test_kernels_match_the_reference(case, dtype):
     assert_close(std.expand_as(mean), case["std"], dtype)
 
 
-@pytest.mark.parametrize("case", KERNELS, ids=lambda c: f"{c['kernel']}-{c['noise_level']}-K{c['K']}-k{c['k']}")
+@pytest.mark.parametrize(
+    "case", KERNELS, ids=lambda c: f"{c['kernel']}-{c['noise_level']}-K{c['K']}-k{c['k']}"
+)
 def test_action_prediction_gives_the_same_kernel(case):
     x, velocity = torch.tensor(case["x"]).double(), torch.tensor(case["velocity"]).double()
     grid = time_grid(case["K"], dtype=torch.float64)
@@ -99,7 +103,9 @@ def test_first_step_adds_the_known_excess_variance():
 
 def test_noise_level_may_differ_per_dimension():
     level = torch.tensor([0.0, 0.5])
-    mean, std = flow_sde(torch.ones(1, 1, 2), torch.zeros(1, 1, 2), torch.tensor(0.5), torch.tensor(0.25), "action", level)
+    mean, std = flow_sde(
+        torch.ones(1, 1, 2), torch.zeros(1, 1, 2), torch.tensor(0.5), torch.tensor(0.25), "action", level
+    )
     assert float(std.flatten()[0]) == 0.0 and float(std.flatten()[1]) > 0
     assert float(mean.flatten()[0]) == pytest.approx(0.5)
 

@@ -1,6 +1,7 @@
 """Adapters: the same numbers as LeRobot's own samplers, one encoder pass, nothing changed in the policy."""
 
 import copy
+import itertools
 
 import pytest
 import torch
@@ -30,7 +31,12 @@ def run_sampler(flow, observation, noise, sampler):
 
     every = torch.full((len(noise),), ALL_STEPS)
     chain = sample_chain(
-        lambda x, t: flow.denoise(context, x, t), noise, time_grid(flow.denoising_steps), kernel, kernel, every,
+        lambda x, t: flow.denoise(context, x, t),
+        noise,
+        time_grid(flow.denoising_steps),
+        kernel,
+        kernel,
+        every,
         flow.counted(),
     )
     return chain.states[:, -1]
@@ -73,10 +79,12 @@ def test_euler_chain_of_xvla_is_the_ode_of_its_velocity():
     noise = torch.randn(2, flow.horizon, flow.model_dims)
     context, x = flow.encode(observation), noise.double()
     grid = time_grid(flow.denoising_steps)
-    for t, t_next in zip(grid, grid[1:], strict=False):
+    for t, t_next in itertools.pairwise(grid):
         action = flow.denoise(context, x.float(), t.expand(2)).prediction.double()
         x = x + (t_next - t) * (x - action) / t
-    torch.testing.assert_close(run_sampler(flow, observation, noise, "euler").double(), x, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        run_sampler(flow, observation, noise, "euler").double(), x, rtol=1e-5, atol=1e-5
+    )
 
 
 @torch.no_grad()
@@ -109,7 +117,9 @@ def test_rows_of_a_context_can_be_selected(flow):
     torch.testing.assert_close(part.prediction, whole.prediction[rows], rtol=1e-4, atol=1e-5)
     before = {key: value.clone() for key, value in context.items()}
     flow.denoise(context, x, t)
-    assert all(torch.equal(before[key], context[key]) for key in context), "denoising must not change the context"
+    assert all(torch.equal(before[key], context[key]) for key in context), (
+        "denoising must not change the context"
+    )
 
 
 @torch.no_grad()
@@ -158,7 +168,11 @@ def test_xvla_imitation_loss_is_lerobots_training_loss():
 
 @pytest.mark.parametrize(
     ("mode", "executed_dims", "flow_dims", "binary"),
-    [("auto", None, list(range(10)), ()), ("ee6d", 10, list(range(9)), (9,)), ("auto", 7, list(range(7)), ())],
+    [
+        ("auto", None, list(range(10)), ()),
+        ("ee6d", 10, list(range(9)), (9,)),
+        ("auto", 7, list(range(7)), ()),
+    ],
 )
 def test_only_executed_steps_and_real_flow_dims_are_counted(mode, executed_dims, flow_dims, binary):
     flow = make_flow_policy(make_xvla(mode), executed_dims)
@@ -191,12 +205,12 @@ def test_policies_without_a_flow_are_refused():
     from tests.policies.tiny import features
 
     act = ACTPolicy(ACTConfig(pretrained_backbone_weights=None, **features(state=8, action=7)))
-    with pytest.raises(ValueError, match="'act' is not a flow policy.*pi0, pi05, smolvla, xvla"):
+    with pytest.raises(ValueError, match=r"'act' is not a flow policy.*pi0, pi05, smolvla, xvla"):
         make_flow_policy(act)
 
 
 def test_bfloat16_weights_are_refused():
-    with pytest.raises(ValueError, match="policy.dtype.*float32"):
+    with pytest.raises(ValueError, match=r"policy\.dtype.*float32"):
         make_flow_policy(make_xvla(dtype="bfloat16"))
 
 

@@ -64,9 +64,20 @@ def make_xvla(action_mode: str = "auto", **settings) -> PreTrainedPolicy:
 
     action = {"auto": 10, "ee6d": 20, "joint": 14}[action_mode]
     defaults = dict(
-        chunk_size=6, n_action_steps=4, num_denoising_steps=4, hidden_size=32, depth=2, num_heads=2,
-        num_domains=2, len_soft_prompts=2, max_len_seq=128, tokenizer_max_length=8, max_state_dim=20,
-        florence_config=FLORENCE, action_mode=action_mode, normalization_mapping=IDENTITY,
+        chunk_size=6,
+        n_action_steps=4,
+        num_denoising_steps=4,
+        hidden_size=32,
+        depth=2,
+        num_heads=2,
+        num_domains=2,
+        len_soft_prompts=2,
+        max_len_seq=128,
+        tokenizer_max_length=8,
+        max_state_dim=20,
+        florence_config=FLORENCE,
+        action_mode=action_mode,
+        normalization_mapping=IDENTITY,
         **features(state=20, action=action),
     )
     policy = XVLAPolicy(XVLAConfig(**(defaults | settings)))
@@ -82,9 +93,18 @@ def make_smolvla(folder: Path) -> PreTrainedPolicy:
 
     _write_smolvlm(folder)
     config = SmolVLAConfig(
-        chunk_size=6, n_action_steps=4, num_steps=4, vlm_model_name=str(folder), num_vlm_layers=2,
-        resize_imgs_with_padding=(32, 32), max_state_dim=8, max_action_dim=12, expert_width_multiplier=0.5,
-        normalization_mapping=IDENTITY, load_vlm_weights=False, **features(state=8, action=7),
+        chunk_size=6,
+        n_action_steps=4,
+        num_steps=4,
+        vlm_model_name=str(folder),
+        num_vlm_layers=2,
+        resize_imgs_with_padding=(32, 32),
+        max_state_dim=8,
+        max_action_dim=12,
+        expert_width_multiplier=0.5,
+        normalization_mapping=IDENTITY,
+        load_vlm_weights=False,
+        **features(state=8, action=7),
     )
     return SmolVLAPolicy(config)
 
@@ -98,9 +118,12 @@ def _write_smolvlm(folder: Path) -> None:
     words = {word: index for index, word in enumerate([*special, *(f"w{i}" for i in range(40))])}
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer(WordLevel(words, unk_token="<unk>")),
-        unk_token="<unk>", pad_token="<unk>",
+        unk_token="<unk>",
+        pad_token="<unk>",
         extra_special_tokens={
-            "fake_image_token": special[0], "image_token": special[1], "end_of_utterance_token": special[2],
+            "fake_image_token": special[0],
+            "image_token": special[1],
+            "end_of_utterance_token": special[2],
             "global_image_token": special[3],
         },
     )
@@ -108,11 +131,25 @@ def _write_smolvlm(folder: Path) -> None:
     SmolVLMConfig(
         image_token_id=1,
         scale_factor=2,
-        vision_config={"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1,
-                       "num_attention_heads": 2, "image_size": 32, "patch_size": 8},
-        text_config={"model_type": "llama", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
-                     "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16, "vocab_size": 64,
-                     "pad_token_id": 0},
+        vision_config={
+            "hidden_size": 16,
+            "intermediate_size": 32,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "image_size": 32,
+            "patch_size": 8,
+        },
+        text_config={
+            "model_type": "llama",
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "head_dim": 16,
+            "vocab_size": 64,
+            "pad_token_id": 0,
+        },
     ).save_pretrained(folder)
 
 
@@ -131,21 +168,37 @@ def make_pi(policy_type: str) -> PreTrainedPolicy:
 
     def build_tiny(config):
         config.projection_dim = width
-        small = dict(hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
-                     patch_size=16, projection_dim=width)
+        small = dict(
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            patch_size=16,
+            projection_dim=width,
+        )
         for name, value in small.items():
             setattr(config.vision_config, name, value)
         return build(config)
 
     sizes = module.GemmaConfig(width=width, depth=2, mlp_dim=32, num_heads=2, num_kv_heads=1, head_dim=8)
     config = Config(
-        chunk_size=6, n_action_steps=4, num_inference_steps=4, max_state_dim=8, max_action_dim=12,
-        image_resolution=(32, 32), normalization_mapping=IDENTITY, **features(state=8, action=7),
+        chunk_size=6,
+        n_action_steps=4,
+        num_inference_steps=4,
+        max_state_dim=8,
+        max_action_dim=12,
+        image_resolution=(32, 32),
+        normalization_mapping=IDENTITY,
+        **features(state=8, action=7),
     )
-    with mock.patch.object(module, "get_gemma_config", lambda _: sizes), \
-            mock.patch.object(module, build.__name__, build_tiny):
+    with (
+        mock.patch.object(module, "get_gemma_config", lambda _: sizes),
+        mock.patch.object(module, build.__name__, build_tiny),
+    ):
         policy = Policy(config)
-    with torch.no_grad():  # pi0.5's adaptive norms start at zero, which stops gradients; a trained policy's do not
+    with (
+        torch.no_grad()
+    ):  # pi0.5's adaptive norms start at zero, which stops gradients; a trained policy's do not
         for name, parameter in policy.named_parameters():
             if "norm.dense" in name:
                 parameter.add_(0.1 * torch.randn_like(parameter))

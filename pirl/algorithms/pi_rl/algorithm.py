@@ -143,7 +143,7 @@ class PiRLAlgorithm(RLAlgorithm):
             self.optimizers,
             self._learning_rates,
             schedule_factor(self.config, self.policy_version),
-            self.optimization_step,
+            self.optimization_step,  # type: ignore[has-type]
         )
         values, advantages, returns = estimate_advantages(batch, self.critic)
         if self.critic is not None and self.policy_version == 0 and self.config.critic_warmup_epochs:
@@ -278,7 +278,7 @@ class PiRLAlgorithm(RLAlgorithm):
             differing = sorted(wanted ^ state_dict.keys())
             raise ValueError(
                 f"algorithm checkpoint: {differing[0]!r} and {len(differing) - 1} more tensors do not match "
-                f"variant={self.config.variant}, advantage={self.config.advantage}; resume with the same settings"
+                f"variant={self.config.variant}, advantage={self.config.advantage}; resume with the same"
             )
         for prefix, module in self._own_modules():
             own = {

@@ -177,7 +177,7 @@ class PiRLConfig(RLAlgorithmConfig):
         if self.variant == "flow_sde" and self.sampler == "native" and self.stochastic_steps != "last":
             raise ValueError(
                 "algorithm.sampler: 'native' forgets the noise of earlier steps, so flow_sde cannot use it "
-                f"with stochastic_steps={self.stochastic_steps!r}; use sampler=euler, or stochastic_steps=last"
+                f"with stochastic_steps={self.stochastic_steps!r}; use euler, or stochastic_steps=last"
             )
         if self.dual_clip is not None and self.dual_clip <= 1:
             raise ValueError(

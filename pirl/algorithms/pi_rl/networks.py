@@ -44,6 +44,9 @@ class NoiseNetwork(nn.Module):
     starts at zero: every std begins at the geometric mean of its bounds.
     """
 
+    lowest: Tensor
+    highest: Tensor
+
     def __init__(self, token_dim: int, dims: int, lowest: Tensor, highest: Tensor) -> None:
         super().__init__()
         self.body = nn.Sequential(
@@ -52,13 +55,13 @@ class NoiseNetwork(nn.Module):
             nn.Tanh(),
             nn.Linear(128, 64),
             nn.Tanh(),
-            nn.Linear(64, dims),
         )
+        self.head = nn.Linear(64, dims)
         self.register_buffer("lowest", lowest, persistent=False)
         self.register_buffer("highest", highest, persistent=False)
-        nn.init.zeros_(self.body[-1].weight)
-        nn.init.zeros_(self.body[-1].bias)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Std, float32 [B, C, D], of tokens [B, C, F]."""
-        return bounded_std(self.body(tokens.detach().float()), self.lowest, self.highest)
+        return bounded_std(self.head(self.body(tokens.detach().float())), self.lowest, self.highest)

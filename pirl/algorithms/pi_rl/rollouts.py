@@ -34,7 +34,7 @@ class RolloutReader:
         self._open: list[int] = []
         self._episodes: deque[StoredEpisode] = deque()
 
-    def poll(self, oldest_version: int) -> tuple[int, int]:
+    def poll(self, oldest_version: float) -> tuple[int, int]:
         """Take notice of what was added, drop what is too old.
 
         Args:

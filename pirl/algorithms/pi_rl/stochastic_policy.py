@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from pirl.algorithms.pi_rl.configuration import PiRLConfig
 from pirl.algorithms.pi_rl.networks import NoiseNetwork
-from pirl.flow.chain import Kernel, Output, chain_log_prob, draw_stochastic_steps, sample_chain
+from pirl.flow.chain import (
+    Kernel,
+    Output,
+    Reduction,
+    StochasticSteps,
+    chain_log_prob,
+    draw_stochastic_steps,
+    sample_chain,
+)
 from pirl.flow.density import bernoulli_entropy, bernoulli_log_prob
 from pirl.flow.kernels import euler_mean, flow_sde, native_mean, time_grid
 from pirl.policies.flow_policy import Context, FlowPolicy, integer_ids
@@ -39,6 +47,8 @@ class StochasticPolicy:
         self.flow = flow
         self.config = config
         self.device = device
+        self._which = cast(StochasticSteps, config.stochastic_steps)
+        self._reduction = cast(Reduction, config.logprob_reduction)
         self.steps = config.denoising_steps or flow.denoising_steps
         self.times = time_grid(self.steps, device=device)
         self.counted = flow.counted(device)
@@ -66,7 +76,7 @@ class StochasticPolicy:
             gripper also `gripper` [B, H, G]; float32.
         """
         noise = torch.randn(batch, self.flow.horizon, self.flow.model_dims, device=self.device)
-        steps = draw_stochastic_steps(self.config.stochastic_steps, batch, self.steps, self.device)
+        steps = draw_stochastic_steps(self._which, batch, self.steps, self.device)
         chain = sample_chain(
             lambda x, t: self.flow.denoise(context, x, t),
             noise,
@@ -75,7 +85,7 @@ class StochasticPolicy:
             self._stochastic,
             steps,
             self.counted,
-            self.config.logprob_reduction,
+            self._reduction,
         )
         log_prob = chain.log_prob[:, : self.flow.executed_steps]
         stored = {"chain": chain.states, "stochastic_step": steps.float()}
@@ -105,7 +115,7 @@ class StochasticPolicy:
             self._stochastic,
             integer_ids(stored["stochastic_step"]),
             self.counted,
-            self.config.logprob_reduction,
+            self._reduction,
         )
         log_prob = result.log_prob[:, :executed_steps]
         entropy = result.entropy[:, :executed_steps].sum(-1) / self._entropy_entries()

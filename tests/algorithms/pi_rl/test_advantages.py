@@ -25,7 +25,13 @@ def test_gae_matches_the_reference(case, dtype):
     rewards, done = column_major("reward_per_decision"), column_major("done_after_decision", torch.bool)
     values = torch.tensor(case["values"], dtype=dtype)[:-1].T.flatten()
     advantages, returns = generalised_advantages(
-        rewards, values, torch.zeros_like(values), done, done, torch.full_like(values, case["gamma"]), case["lam"]
+        rewards,
+        values,
+        torch.zeros_like(values),
+        done,
+        done,
+        torch.full_like(values, case["gamma"]),
+        case["lam"],
     )
     valid = column_major("valid", torch.bool)
     assert_close(returns[valid], torch.tensor(case["returns"]).T.flatten()[valid], dtype)
@@ -38,11 +44,17 @@ def test_time_outs_bootstrap_and_successes_do_not():
     rewards, values = torch.tensor([0.0, 0.0, 0.0, 1.0]), torch.tensor([0.1, 0.2, 0.3, 0.4])
     done, end = torch.tensor([False, False, False, True]), torch.tensor([False, True, False, True])
     final = torch.tensor([9.0, 0.7, 9.0, 9.0])
-    advantages, returns = generalised_advantages(rewards, values, final, done, end, torch.full((4,), gamma), lam)
+    advantages, returns = generalised_advantages(
+        rewards, values, final, done, end, torch.full((4,), gamma), lam
+    )
     timed_out = 0 + gamma * 0.7 - 0.2
     succeeded = 1 - 0.4
-    expected = [gamma * 0.2 - 0.1 + gamma * lam * timed_out, timed_out,
-                gamma * 0.4 - 0.3 + gamma * lam * succeeded, succeeded]
+    expected = [
+        gamma * 0.2 - 0.1 + gamma * lam * timed_out,
+        timed_out,
+        gamma * 0.4 - 0.3 + gamma * lam * succeeded,
+        succeeded,
+    ]
     assert advantages.tolist() == pytest.approx(expected)
     assert torch.allclose(returns, advantages + values)
 
@@ -53,8 +65,13 @@ def test_lambda_one_gives_discounted_returns(rewards, gamma):
     end = torch.zeros(count, dtype=torch.bool)
     end[-1] = True
     _, returns = generalised_advantages(
-        torch.tensor(rewards, dtype=torch.float64), torch.randn(count, dtype=torch.float64),
-        torch.zeros(count, dtype=torch.float64), end, end, torch.full((count,), gamma, dtype=torch.float64), 1.0,
+        torch.tensor(rewards, dtype=torch.float64),
+        torch.randn(count, dtype=torch.float64),
+        torch.zeros(count, dtype=torch.float64),
+        end,
+        end,
+        torch.full((count,), gamma, dtype=torch.float64),
+        1.0,
     )
     expected = sum(reward * gamma**i for i, reward in enumerate(rewards))
     assert float(returns[0]) == pytest.approx(expected, abs=1e-9)

@@ -35,14 +35,17 @@ def update(algorithm, buffer=None, mixer=None):
 def batch_of(algorithm) -> UpdateBatch:
     buffer = store(record_episodes(algorithm))
     assert algorithm.rollout_ready(buffer)
-    return UpdateBatch(next(algorithm.configure_data_iterator(OnlineOfflineMixer(buffer), 8)), algorithm.stochastic,
-                       algorithm.config)
+    return UpdateBatch(
+        next(algorithm.configure_data_iterator(OnlineOfflineMixer(buffer), 8)),
+        algorithm.stochastic,
+        algorithm.config,
+    )
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("policy_type", TYPES)
 def test_ratio_is_one_before_the_first_step(policy_type, variant, tmp_path):
-    """The learner recomputes the actor's log-probs after serialisation and replay, from weights it received."""
+    """The learner recomputes the actor's log-probs after serialisation and replay, with weights it sent."""
     torch.manual_seed(0)
     policy = make_policy(policy_type, tmp_path)
     learner = make(variant, policy)
@@ -67,7 +70,7 @@ def test_gradients_reach_what_trains_and_nothing_else(policy_type, variant, trai
     batch = batch_of(algorithm)
     # The second move of the noise network: its first has a zero last layer, which stops the gradient.
     if algorithm.stochastic.noise is not None:
-        torch.nn.init.normal_(algorithm.stochastic.noise.body[-1].weight, std=0.1)
+        torch.nn.init.normal_(algorithm.stochastic.noise.head.weight, std=0.1)
     batch.evaluate(torch.arange(batch.size)).log_prob.sum().backward()
     groups = algorithm.make_optimizers_and_scheduler()["actor"].param_groups
     optimised = {id(parameter) for group in groups for parameter in group["params"]}
@@ -112,20 +115,47 @@ def test_update_switches_dropout_off_by_itself():
     assert not any(module.training for module in algorithm.policy.modules())
 
 
-@pytest.mark.parametrize("settings", [
-    {"variant": "flow_sde"}, {"variant": "flow_noise", "entropy_coefficient": 0.01},
-    {"variant": "flow_sde", "stochastic_steps": "last", "sampler": "native"},
-    {"variant": "flow_sde", "stochastic_steps": "all", "logprob_reduction": "mean", "ratio_level": "chunk"},
-    {"variant": "flow_sde", "critic_input": "action_tokens", "trainable": "all", "discount_per_step": True},
-    {"variant": "flow_sde", "noise_scale": [0.5] * 10, "autocast": True, "weight_decay": 0.01},
-], ids=lambda s: "-".join(str(v) for v in s.values())[:40])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"variant": "flow_sde"},
+        {"variant": "flow_noise", "entropy_coefficient": 0.01},
+        {"variant": "flow_sde", "stochastic_steps": "last", "sampler": "native"},
+        {
+            "variant": "flow_sde",
+            "stochastic_steps": "all",
+            "logprob_reduction": "mean",
+            "ratio_level": "chunk",
+        },
+        {
+            "variant": "flow_sde",
+            "critic_input": "action_tokens",
+            "trainable": "all",
+            "discount_per_step": True,
+        },
+        {"variant": "flow_sde", "noise_scale": [0.5] * 10, "autocast": True, "weight_decay": 0.01},
+    ],
+    ids=lambda s: "-".join(str(v) for v in s.values())[:40],
+)
 def test_update_moves_the_policy_and_reports_every_metric(settings):
     algorithm = make(**settings)
     before = {name: p.detach().clone() for name, p in algorithm.policy.named_parameters()}
     stats = update(algorithm)
-    wanted = {"loss/policy", "loss/value", "policy/approx_kl", "policy/clip_fraction", "policy/ratio_max",
-              "policy/entropy", "value/explained_variance", "advantage/std", "rollout/policy_lag", "grad_norm/actor",
-              "grad_norm/critic", "lr/actor", "lr/critic"}
+    wanted = {
+        "loss/policy",
+        "loss/value",
+        "policy/approx_kl",
+        "policy/clip_fraction",
+        "policy/ratio_max",
+        "policy/entropy",
+        "value/explained_variance",
+        "advantage/std",
+        "rollout/policy_lag",
+        "grad_norm/actor",
+        "grad_norm/critic",
+        "lr/actor",
+        "lr/critic",
+    }
     assert wanted <= stats.keys()
     assert all(math.isfinite(value) for value in stats.values())
     trained = {name for name, _ in algorithm.flow.trainable_parameters()}
@@ -162,7 +192,9 @@ def test_same_seed_gives_the_same_update():
 def test_gradient_accumulation_does_not_change_the_update():
     weights = []
     for micro in (1, 12):
-        algorithm = make(micro_batch_size=micro, minibatch_size=12, epochs=1, lr_warmup_steps=0, actor_lr=1e-3)
+        algorithm = make(
+            micro_batch_size=micro, minibatch_size=12, epochs=1, lr_warmup_steps=0, actor_lr=1e-3
+        )
         buffer = store(record_episodes(algorithm))
         update(algorithm, buffer)
         weights.append(algorithm.policy.model.transformer.action_decoder.bias.weight.detach().clone())
@@ -184,7 +216,7 @@ def test_hybrid_mode_adds_the_flow_matching_loss_of_demonstrations():
         offline.add(state, torch.rand(1, 4 * 10), 0.0, state, False, False)
     stats = update(algorithm, mixer=OnlineOfflineMixer(online, offline, 0.5))
     assert stats["loss/bc"] > 0
-    with pytest.raises(ValueError, match="bc_coefficient.*demonstrations"):
+    with pytest.raises(ValueError, match=r"bc_coefficient.*demonstrations"):
         make(bc_coefficient=0.5).configure_data_iterator(OnlineOfflineMixer(online), 8)
 
 
@@ -200,7 +232,9 @@ def test_grpo_compares_episodes_from_one_start_and_needs_no_critic():
 
 
 def test_learning_rate_warms_up_and_decays():
-    algorithm = make(lr_schedule="linear", lr_decay_updates=2, lr_final_fraction=0.1, lr_warmup_steps=0, epochs=1)
+    algorithm = make(
+        lr_schedule="linear", lr_decay_updates=2, lr_final_fraction=0.1, lr_warmup_steps=0, epochs=1
+    )
     assert update(algorithm)["lr/actor"] == pytest.approx(1e-5)
     assert update(algorithm)["lr/actor"] == pytest.approx(0.55e-5)
     assert update(algorithm)["lr/actor"] == pytest.approx(0.1e-5)
@@ -257,7 +291,12 @@ def test_trained_policy_is_saved_and_loaded_by_lerobot_alone(tmp_path):
 
 def test_critic_learns_during_its_warm_up_while_the_policy_rests():
     algorithm = make(
-        critic_warmup_epochs=100, epochs=1, actor_lr=1e-12, critic_lr=3e-3, bootstrap_timeouts=False, gae_lambda=1.0
+        critic_warmup_epochs=100,
+        epochs=1,
+        actor_lr=1e-12,
+        critic_lr=3e-3,
+        bootstrap_timeouts=False,
+        gae_lambda=1.0,
     )
     assert update(algorithm)["value/explained_variance"] > 0.5
 
@@ -265,5 +304,5 @@ def test_critic_learns_during_its_warm_up_while_the_policy_rests():
 def test_settings_that_do_not_fit_the_policy_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"noise_scale.*10 positive factors"):
         make(noise_scale=[1.0, 2.0])
-    with pytest.raises(ValueError, match="sampler.*euler"):
+    with pytest.raises(ValueError, match=r"sampler.*euler"):
         make("flow_noise", make_policy("pi0", tmp_path), sampler="native")

@@ -8,7 +8,9 @@ from pirl.algorithms import PiRLConfig
 
 
 def test_registered_and_decoded_by_type():
-    config = draccus.decode(RLAlgorithmConfig, {"type": "pi_rl", "variant": "flow_noise", "noise_scale": [1.0, 0.5]})
+    config = draccus.decode(
+        RLAlgorithmConfig, {"type": "pi_rl", "variant": "flow_noise", "noise_scale": [1.0, 0.5]}
+    )
     assert isinstance(config, PiRLConfig) and config.type == "pi_rl"
     assert config.stochastic_steps == "all" and config.noise_scale == [1.0, 0.5]
 
@@ -19,17 +21,20 @@ def test_round_trip_through_a_folder(tmp_path):
     assert RLAlgorithmConfig.from_pretrained(tmp_path) == config
 
 
-@pytest.mark.parametrize(("settings", "message"), [
-    ({"variant": "flow_sed"}, r"algorithm\.variant: 'flow_sed' is not one of flow_sde, flow_noise"),
-    ({"gamma": 1.5}, r"algorithm\.gamma: must be between 0 and 1, got 1.5"),
-    ({"epochs": 0}, r"algorithm\.epochs: must be at least 1"),
-    ({"actor_lr": 0.0}, r"algorithm\.actor_lr: must be above 0"),
-    ({"noise_std_min": 0.2}, r"noise_std_min: 0.2 exceeds"),
-    ({"sampler": "native"}, r"sampler.*sampler=euler, or stochastic_steps=last"),
-    ({"dual_clip": 0.9}, r"dual_clip: must exceed 1"),
-    ({"lr_schedule": "cosine"}, r"lr_decay_updates: needed"),
-    ({"entropy_coefficient": 0.01}, r"entropy_coefficient.*use 0"),
-])
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"variant": "flow_sed"}, r"algorithm\.variant: 'flow_sed' is not one of flow_sde, flow_noise"),
+        ({"gamma": 1.5}, r"algorithm\.gamma: must be between 0 and 1, got 1.5"),
+        ({"epochs": 0}, r"algorithm\.epochs: must be at least 1"),
+        ({"actor_lr": 0.0}, r"algorithm\.actor_lr: must be above 0"),
+        ({"noise_std_min": 0.2}, r"noise_std_min: 0.2 exceeds"),
+        ({"sampler": "native"}, r"sampler.*use euler, or stochastic_steps=last"),
+        ({"dual_clip": 0.9}, r"dual_clip: must exceed 1"),
+        ({"lr_schedule": "cosine"}, r"lr_decay_updates: needed"),
+        ({"entropy_coefficient": 0.01}, r"entropy_coefficient.*use 0"),
+    ],
+)
 def test_wrong_settings_name_key_and_remedy(settings, message):
     with pytest.raises(ValueError, match=message):
         PiRLConfig(**settings)

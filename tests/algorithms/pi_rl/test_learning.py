@@ -34,8 +34,16 @@ def train(variant: str, seed: int, **settings) -> tuple[float, float]:
     policy = warm_start(seed)
     before = evaluate(policy, sampler)
     config = PiRLConfig(
-        variant=variant, episodes_per_update=EPISODES, minibatch_size=128, actor_lr=5e-4, critic_lr=3e-3,
-        critic_warmup_epochs=5, target_kl=None, lr_warmup_steps=0, bootstrap_timeouts=False, **(SETTINGS[variant] | settings),
+        variant=variant,
+        episodes_per_update=EPISODES,
+        minibatch_size=128,
+        actor_lr=5e-4,
+        critic_lr=3e-3,
+        critic_warmup_epochs=5,
+        target_kl=None,
+        lr_warmup_steps=0,
+        bootstrap_timeouts=False,
+        **(SETTINGS[variant] | settings),
     )
     algorithm = make_algorithm(config, policy)
     buffer = ReplayBuffer(2000, device="cpu", use_drq=False)

@@ -13,7 +13,9 @@ from tests.flow.vectors import VECTORS, assert_close
 @pytest.mark.parametrize("case", VECTORS["ppo"], ids=["clip", "dual_clip"])
 def test_total_loss_matches_the_reference(case, dtype):
     keys = ("log_prob", "old_log_prob", "advantages", "returns", "values", "old_values")
-    log_prob, old, advantages, returns, values, old_values = (torch.tensor(case[k], dtype=dtype) for k in keys)
+    log_prob, old, advantages, returns, values, old_values = (
+        torch.tensor(case[k], dtype=dtype) for k in keys
+    )
     executed = torch.ones(log_prob.shape[:2], dtype=torch.bool)
     log_ratio, weight = log_ratios(log_prob.sum(-1), old.sum(-1), executed, "chunk")
     loss = policy_loss(log_ratio, weight, advantages, case["clip"], case["dual_clip"]) / len(advantages)
@@ -24,7 +26,9 @@ def test_total_loss_matches_the_reference(case, dtype):
 def test_dual_clip_bounds_the_loss_of_bad_actions():
     log_ratio, weight = torch.tensor([[3.0]]), torch.ones(1, 1)
     assert float(policy_loss(log_ratio, weight, torch.tensor([-1.0]), 0.2, 3.0)) == pytest.approx(3.0)
-    assert float(policy_loss(log_ratio, weight, torch.tensor([-1.0]), 0.2, None)) == pytest.approx(20.09, abs=0.01)
+    assert float(policy_loss(log_ratio, weight, torch.tensor([-1.0]), 0.2, None)) == pytest.approx(
+        20.09, abs=0.01
+    )
     assert float(policy_loss(log_ratio, weight, torch.tensor([1.0]), 0.2, 3.0)) == pytest.approx(-1.2)
 
 

@@ -14,11 +14,15 @@ def add_episode(buffer, episode, length, version=0, finished=True):
         last = finished and index == length - 1
         buffer.add(
             state={"observation.state": torch.tensor([[float(episode), float(index)]])},
-            action=torch.tensor([[float(index)]]), reward=float(last),
+            action=torch.tensor([[float(index)]]),
+            reward=float(last),
             next_state={"observation.state": torch.tensor([[float(episode), index + 1.0]])},
-            done=last and episode % 2 == 0, truncated=last and episode % 2 == 1,
-            complementary_info={"policy_version": torch.tensor([float(version)]),
-                                "episode_id": torch.tensor([float(episode)])},
+            done=last and episode % 2 == 0,
+            truncated=last and episode % 2 == 1,
+            complementary_info={
+                "policy_version": torch.tensor([float(version)]),
+                "episode_id": torch.tensor([float(episode)]),
+            },
         )
 
 
@@ -36,12 +40,22 @@ def test_every_episode_is_read_once_and_in_order_across_the_wrap(lengths):
         reader.poll(0)
         if episode % 2:
             batch = reader.take()
-            seen += list(zip(batch["complementary_info"]["episode_id"].tolist(), batch["action"].flatten().tolist(),
-                             strict=True))
+            seen += list(
+                zip(
+                    batch["complementary_info"]["episode_id"].tolist(),
+                    batch["action"].flatten().tolist(),
+                    strict=True,
+                )
+            )
     if len(lengths) % 2:
         batch = reader.take()
-        seen += list(zip(batch["complementary_info"]["episode_id"].tolist(), batch["action"].flatten().tolist(),
-                         strict=True))
+        seen += list(
+            zip(
+                batch["complementary_info"]["episode_id"].tolist(),
+                batch["action"].flatten().tolist(),
+                strict=True,
+            )
+        )
     assert seen == [(e, i) for e, length in enumerate(lengths) for i in range(length)]
 
 
