@@ -36,8 +36,8 @@ def assets_folder() -> Path:
         spec = find_spec(ASSETS_PACKAGE)
         if spec is None or not spec.submodule_search_locations:
             raise FileNotFoundError(
-                f"LIBERO's assets are missing: package {ASSETS_PACKAGE} is not installed; run `uv sync --locked`, "
-                f"or set {ASSETS_VARIABLE} to a folder that holds them"
+                f"LIBERO's assets are missing: package {ASSETS_PACKAGE} is not installed; "
+                f"run `uv sync --locked`, or set {ASSETS_VARIABLE} to a folder that holds them"
             )
         folder = Path(next(iter(spec.submodule_search_locations))) / "assets"
     if not (folder / "scenes").is_dir():
@@ -78,7 +78,7 @@ def configure_libero() -> Path:
     os.environ["LIBERO_CONFIG_PATH"] = str(folder)
     logging.getLogger(NOISY_LOGGER).setLevel(logging.ERROR)
     # LIBERO looks for assets beside its code, then on a hub; this is the cache it asks first.
-    importlib.import_module("libero.libero")._assets_path_cache = str(assets)
+    vars(importlib.import_module("libero.libero"))["_assets_path_cache"] = str(assets)
     return folder
 
 

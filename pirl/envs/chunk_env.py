@@ -14,7 +14,7 @@ from pirl.envs.starts import Start
 from pirl.envs.tasks import get_task
 
 Task = tuple[str, int]
-STATE_SHAPES = {
+STATE_SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
     "eef": {"pos": (3,), "quat": (4,), "mat": (3, 3)},
     "gripper": {"qpos": (2,), "qvel": (2,)},
     "joints": {"pos": (7,), "vel": (7,)},

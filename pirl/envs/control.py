@@ -1,8 +1,8 @@
 """robosuite's operational-space controller (OSC_POSE) inside the physics loop, twice.
 
-`ExactControl` calls robosuite's own numerics on the same numbers, so its torques are equal bit for bit; what it
-leaves out are repeated forward dynamics, name look-ups and records that nobody reads. `CompiledControl` does the
-same algebra in one compiled function that solves where robosuite inverts: equal up to rounding.
+`ExactControl` calls robosuite's own numerics on the same numbers, so its torques are equal bit for bit; what
+it leaves out are repeated forward dynamics, name look-ups and records that nobody reads. `CompiledControl`
+does the same algebra in one compiled function that solves where robosuite inverts: equal up to rounding.
 """
 
 from __future__ import annotations
@@ -93,8 +93,8 @@ class CompiledControl(ExactControl):
         super().__init__(environment)
         robot, data = self._robot, self._data
         self._views = (
-            data.qpos, data.qvel, data.qM, data.qfrc_bias, data.site_xpos, data.site_xmat, data.xanchor, data.xaxis,
-            data.ctrl,
+            data.qpos, data.qvel, data.qM, data.qfrc_bias, data.site_xpos, data.site_xmat, data.xanchor,
+            data.xaxis, data.ctrl,
         )  # fmt: skip
         dofs = np.asarray(robot._ref_joint_vel_indexes)
         self._indices = (

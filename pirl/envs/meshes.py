@@ -18,12 +18,12 @@ from pirl.envs.assets import cache_folder
 
 # Share of faces kept, but never fewer than `MIN_FACES`.
 KEEP = 0.1
-MIN_FACES = 300
+MIN_FACES = 800
 # Largest deviation allowed, relative to the mesh's extent.
-MAX_ERROR = 0.05
+MAX_ERROR = 0.01
 MAX_TEXTURE = 512  # pixels along a side
 # Part of each cached file's key; raise it whenever the result would change.
-VERSION = 1
+VERSION = 2
 
 
 def simplify_visuals(model: mujoco.MjModel) -> None:
@@ -87,9 +87,8 @@ def simplify_mesh(
     face: np.ndarray,
     facenormal: np.ndarray,
     facetexcoord: np.ndarray,
-    keep: float = KEEP,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Collapse edges until about `keep` of the faces are left.
+    """Collapse edges until about `KEEP` of the faces are left.
 
     Corners that share position and texture coordinate are welded first (scans give each face its own normals,
     which would hold every edge in place); each corner of the result takes, of the normals that met there, the
@@ -102,7 +101,6 @@ def simplify_mesh(
         face: int32 [F, 3], rows of `vertices`.
         facenormal: int32 [F, 3], rows of `normals`.
         facetexcoord: int32 [F, 3], rows of `texcoords`.
-        keep: share of faces.
 
     Returns:
         `face`, `facenormal` and `facetexcoord` of the simplified mesh, int32 [f, 3].
@@ -120,7 +118,7 @@ def simplify_mesh(
         simplified,
         welded,
         np.ascontiguousarray(positions[corner]),
-        target_index_count=3 * max(MIN_FACES, int(keep * len(face))),
+        target_index_count=3 * max(MIN_FACES, int(KEEP * len(face))),
         target_error=MAX_ERROR,
     )
     if count == 0:

@@ -110,8 +110,8 @@ def osc_control(
     """Write arm torques and finger positions of one physics step into `ctrl`.
 
     Args:
-        qpos, qvel, mass, bias, site_xpos, site_xmat, anchors, axes, ctrl: MuJoCo's arrays `qpos`, `qvel`, `qM`,
-            `qfrc_bias`, `site_xpos`, `site_xmat`, `xanchor`, `xaxis`, `ctrl`, up to date for this step.
+        qpos, qvel, mass, bias, site_xpos, site_xmat, anchors, axes, ctrl: MuJoCo's arrays `qpos`, `qvel`,
+            `qM`, `qfrc_bias`, `site_xpos`, `site_xmat`, `xanchor`, `xaxis`, `ctrl`, up to date for this step.
         joints, positions, dofs, actuators: the arm's ids in them, [7] each.
         finger_actuators: ids, [2].
         mass_addresses: where `qM` holds the arm's mass matrix, [7, 7], -1 for zero.

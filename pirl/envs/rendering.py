@@ -25,6 +25,7 @@ POSES = (
 VISUAL_GROUPS = [1, 2]
 HIDDEN_GROUP = mujoco.mjNGROUP - 1
 MAX_GEOMS = 1000
+PLANE = mujoco.mjtGeom.mjGEOM_PLANE
 
 _renderers: weakref.WeakSet[Renderer] = weakref.WeakSet()
 _gl_context: Any = None
@@ -50,7 +51,13 @@ class Poses:
 class Renderer:
     """Draws the cameras of one model, from noted poses."""
 
-    def __init__(self, model: mujoco.MjModel, cameras: Sequence[str], height: int, width: int) -> None:
+    def __init__(
+        self,
+        model: mujoco.MjModel,
+        cameras: Sequence[str],
+        height: int,
+        width: int,
+    ) -> None:
         """Upload the model's meshes and textures.
 
         Args:
@@ -67,6 +74,7 @@ class Renderer:
         self._cameras = [model.camera(name).id for name in cameras]
         self._viewport = mujoco.MjrRect(0, 0, width, height)
         self._group = model.geom_group.copy()
+        self._mirrors = _mirrors(model)
         # Only poses are put into this state; it is never stepped.
         self._posed = mujoco.MjData(model)
         self._scene = mujoco.MjvScene(model, maxgeom=MAX_GEOMS)
@@ -120,17 +128,34 @@ class Renderer:
         return image
 
     def _in_view(self, camera: int) -> np.ndarray:
-        """Which geoms' bounding spheres touch the camera's pyramid of view, bool [ngeom]."""
+        """Which geoms the camera can see, directly or mirrored by a reflecting plane or box; bool [ngeom]."""
         model, posed = self._model, self._posed
-        centres = (posed.geom_xpos - posed.cam_xpos[camera]) @ posed.cam_xmat[camera].reshape(3, 3)
+        seen = self._touches_view(camera, posed.geom_xpos)
+        for mirror in self._mirrors[seen[self._mirrors]]:
+            normal = posed.geom_xmat[mirror].reshape(3, 3)[:, 2]
+            height = 0.0 if model.geom_type[mirror] == PLANE else model.geom_size[mirror, 2]
+            distance = (posed.geom_xpos - posed.geom_xpos[mirror]) @ normal - height
+            seen |= self._touches_view(camera, posed.geom_xpos - 2 * distance[:, None] * normal)
+        return seen
+
+    def _touches_view(self, camera: int, centres: np.ndarray) -> np.ndarray:
+        """Whether the geoms' bounding spheres, put at `centres`, touch the pyramid of view; bool [ngeom]."""
+        model, posed = self._model, self._posed
+        right, up, back = ((centres - posed.cam_xpos[camera]) @ posed.cam_xmat[camera].reshape(3, 3)).T
         radii = model.geom_rbound * 1.001 + 1e-4
-        up = np.deg2rad(model.cam_fovy[camera]) / 2
-        aside = np.arctan(np.tan(up) * self._viewport.width / self._viewport.height)
-        depth = -centres[:, 2]
-        seen = depth > -radii
-        for offset, angle in ((np.abs(centres[:, 0]), aside), (np.abs(centres[:, 1]), up)):
-            seen &= offset * np.cos(angle) - depth * np.sin(angle) < radii
-        return seen | (model.geom_rbound == 0)  # planes have no bound
+        half_height = np.deg2rad(model.cam_fovy[camera]) / 2
+        half_width = np.arctan(np.tan(half_height) * self._viewport.width / self._viewport.height)
+        touches = -back > -radii
+        for offset, angle in ((np.abs(right), half_width), (np.abs(up), half_height)):
+            touches &= offset * np.cos(angle) + back * np.sin(angle) < radii
+        return touches | (model.geom_rbound == 0)  # planes have no bound
+
+
+def _mirrors(model: mujoco.MjModel) -> np.ndarray:
+    """Visible geoms in which MuJoCo shows reflections: planes and upper faces of boxes."""
+    reflects = np.where(model.geom_matid >= 0, model.mat_reflectance[model.geom_matid], 0.0) > 0
+    flat = (model.geom_type == PLANE) | (model.geom_type == mujoco.mjtGeom.mjGEOM_BOX)
+    return np.flatnonzero(reflects & flat & np.isin(model.geom_group, VISUAL_GROUPS))
 
 
 def _make_gl_current() -> None:

@@ -1,8 +1,8 @@
 """One LIBERO task in one process: robosuite's own physics, without its wasted work.
 
-Stock LeRobot renders every camera at every control step and repeats forward dynamics three times in each of the
-25 physics steps. Here a physics step is `mj_step1`, the controller, `mj_step2`; cameras are drawn when somebody
-looks, and drawn from the poses of the moment at which robosuite's observables would have sampled.
+Stock LeRobot renders every camera at every control step and repeats forward dynamics three times in each of
+the 25 physics steps. Here a physics step is `mj_step1`, the controller, `mj_step2`; cameras are drawn when
+somebody looks, and drawn from the poses of the moment at which robosuite's observables would have sampled.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ ACTION_DIM = 7
 SETTLE_ACTION = np.array([0.0] * 6 + [-1.0])
 IMAGE_NAMES = {"agentview": "image", "robot0_eye_in_hand": "image2"}
 CONTROL_RATE = 20
+STOCK_BUILDS = 3
 
 
 class LiberoSimulation:
@@ -55,8 +56,8 @@ class LiberoSimulation:
             cameras: those that `observe` draws, of `agentview` and `robot0_eye_in_hand`.
             height: of the images, pixels.
             width: of the images, pixels.
-            fidelity: `exact` equals stock LeRobot bit for bit; `fast` computes the controller up to rounding and
-                draws simpler meshes without multisampling.
+            fidelity: `exact` equals stock LeRobot bit for bit; `fast` computes the controller up to rounding
+                and draws simpler meshes without multisampling.
             control_mode: of robosuite's OSC_POSE controller.
             settle_steps: no-op control steps after a reset, as in LeRobot.
 
@@ -81,6 +82,9 @@ class LiberoSimulation:
         self._official_states = load_official_states(self.task)
         self._wrapper = _build(self.task)
         self.robosuite_env: Any = self._wrapper.env
+        # Stock LiberoEnv rebuilds its model twice before its first episode and each time adds its samplers of
+        # joints (open drawers) to those there; the random numbers they draw come before the fixtures' poses.
+        self.robosuite_env.object_property_initializers *= STOCK_BUILDS
         if not self._exact:
             simplify_visuals(self.model)
         # Nobody reads MuJoCo's force sensors, which cost more than they look.

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
+import re
+import runpy
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 from pirl.envs.assets import configure_libero
 
@@ -40,7 +39,7 @@ def num_tasks(suite: str) -> int:
     Raises:
         ValueError: when there is no such suite.
     """
-    return len(_benchmark(suite).tasks)
+    return len(_task_names(suite))
 
 
 @cache
@@ -50,30 +49,34 @@ def get_task(suite: str, task_id: int) -> LiberoTask:
     Raises:
         ValueError: naming the suite or task that does not exist, and those that do.
     """
-    benchmark = _benchmark(suite)
-    if not 0 <= task_id < len(benchmark.tasks):
-        raise ValueError(f"{suite} has no task {task_id}; its tasks are 0 to {len(benchmark.tasks) - 1}")
+    names = _task_names(suite)
+    if not 0 <= task_id < len(names):
+        raise ValueError(f"{suite} has no task {task_id}; its tasks are 0 to {len(names) - 1}")
     from libero.libero import get_libero_path
 
-    task = benchmark.get_task(task_id)
+    name = names[task_id]
     return LiberoTask(
         suite=suite,
         task_id=task_id,
-        language=task.language,
-        bddl_file=os.path.join(get_libero_path("bddl_files"), task.problem_folder, task.bddl_file),
-        init_states_file=os.path.join(
-            get_libero_path("init_states"), task.problem_folder, task.init_states_file
-        ),
+        language=_language(name),
+        bddl_file=os.path.join(get_libero_path("bddl_files"), suite, f"{name}.bddl"),
+        init_states_file=os.path.join(get_libero_path("init_states"), suite, f"{name}.pruned_init"),
         max_steps=MAX_STEPS[suite],
     )
 
 
 @cache
-def _benchmark(suite: str) -> Any:
+def _task_names(suite: str) -> tuple[str, ...]:
+    """LIBERO's own list, read without its benchmark module, which would import torch."""
     if suite not in MAX_STEPS:
         raise ValueError(f"unknown LIBERO suite {suite!r}; the suites are {', '.join(SUITES)}")
     configure_libero()
-    with contextlib.redirect_stdout(io.StringIO()):  # LIBERO prints its task order
-        from libero.libero import benchmark
+    from libero.libero import get_libero_path
 
-        return benchmark.get_benchmark_dict()[suite]()
+    path = os.path.join(get_libero_path("benchmark_root"), "benchmark", "libero_suite_task_map.py")
+    return tuple(runpy.run_path(path)["libero_task_map"][suite])
+
+
+def _language(name: str) -> str:
+    """The instruction that a task's name spells, as LIBERO derives it: the name without its scene."""
+    return re.sub(r"^[A-Z_]*SCENE\d+_", "", name).replace("_", " ")

@@ -1,13 +1,16 @@
-"""Environment workers: spawned processes that step chunks while the caller does something else."""
+"""Environment workers: processes that step chunks while the caller does something else."""
 
 from __future__ import annotations
 
-import multiprocessing
+import contextlib
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +18,11 @@ import numpy as np
 from pirl.envs.starts import Start
 
 Task = tuple[str, int]
+# A worker that dies this often in a row without an answer will not do better the next time.
+MAX_DEATHS = 3
+GOODBYE_S = 5.0
+# What the caller did wrong or must put right; anything else ends the worker.
+REPORTED_ERRORS = (ValueError, RuntimeError, OSError)
 
 
 @dataclass
@@ -32,10 +40,10 @@ class WorkerResult:
 
 
 class EnvWorkers:
-    """`num_workers` processes with one `LiberoChunkEnv` each, and a GL context of its own.
+    """`num_workers` processes with one `LiberoChunkEnv` and one GL context each.
 
     Commands return at once; `collect` brings the answers as they come. A worker that dies is restarted and
-    its episode reported as lost.
+    its episode reported as lost. Workers are fresh interpreters: they import LIBERO, not what the caller did.
     """
 
     def __init__(self, num_workers: int, tasks: Sequence[Task], *, chunk_size: int, **settings: Any) -> None:
@@ -46,55 +54,71 @@ class EnvWorkers:
             tasks: (suite, task id) pairs that episodes may ask for.
             chunk_size: most control steps per command.
             settings: passed to `LiberoChunkEnv`.
+
+        Raises:
+            ValueError: when there is to be no worker.
         """
+        if num_workers < 1:
+            raise ValueError(f"num_workers: {num_workers} is less than one")
         self.num_workers = num_workers
-        self._settings = (list(tasks), {"chunk_size": chunk_size, **settings})
-        self._context = multiprocessing.get_context("spawn")
+        self._settings = {"tasks": list(tasks), "chunk_size": chunk_size, **settings}
         self._workers = [self._start() for _ in range(num_workers)]
+        self._deaths = [0] * num_workers
 
     def reset(self, worker: int, task: Task, start: Start) -> None:
         """Begin an episode in a worker."""
-        self._send(worker, ("reset", (task, start)))
+        self._send(worker, ("reset", {"task": task, "start": start}))
 
     def step(self, worker: int, actions: np.ndarray) -> None:
         """Execute a chunk [n, 7] in a worker."""
-        self._send(worker, ("step", actions))
+        self._send(worker, ("step", np.asarray(actions)))
 
     def collect(self, timeout: float) -> list[WorkerResult]:
         """Answers that are there within `timeout` seconds, at least one unless time runs out.
 
         Raises:
-            ValueError: when a worker refused a command; the message is its own.
+            ValueError: when a worker refused a command.
+            RuntimeError: when a worker cannot work, or dies again and again.
+            OSError: when a file is missing. Each message is the worker's own.
         """
         pipes = {pipe: worker for worker, (pipe, _) in enumerate(self._workers)}
         results = []
         for pipe in wait(list(pipes), timeout):
-            worker = pipes[pipe]  # type: ignore[index]
+            assert isinstance(pipe, Connection)
+            worker = pipes[pipe]
             try:
-                answer = pipe.recv()  # type: ignore[union-attr]
+                answer = pipe.recv()
             except (EOFError, OSError):
                 results.append(self._replace(worker))
                 continue
-            if isinstance(answer, ValueError):
+            if isinstance(answer, Exception):
                 raise answer
+            self._deaths[worker] = 0
             results.append(WorkerResult(worker, *answer))
         return results
 
     def close(self) -> None:
         """End all workers."""
-        for pipe, process in self._workers:
+        for pipe, _ in self._workers:
             pipe.close()
-            process.join(timeout=5.0)
-            if process.is_alive():
+        for _, process in self._workers:
+            try:
+                process.wait(GOODBYE_S)
+            except subprocess.TimeoutExpired:
                 process.kill()
-                process.join()
+                process.wait()
         self._workers.clear()
 
-    def _start(self) -> tuple[Connection, BaseProcess]:
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_serve, args=(theirs, *self._settings), daemon=True)
-        process.start()
+    def _start(self) -> tuple[Connection, subprocess.Popen[bytes]]:
+        ours, theirs = Pipe()
+        process = subprocess.Popen(
+            [sys.executable, "-c", f"from {__name__} import serve; serve({theirs.fileno()})"],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            env={"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )
         theirs.close()
+        ours.send(self._settings)
         return ours, process
 
     def _send(self, worker: int, command: tuple[str, Any]) -> None:
@@ -106,27 +130,43 @@ class EnvWorkers:
     def _replace(self, worker: int) -> WorkerResult:
         pipe, process = self._workers[worker]
         pipe.close()
-        process.join(timeout=5.0)
+        process.kill()
+        error = f"its process ended with exit status {process.wait()}"
+        self._deaths[worker] += 1
+        if self._deaths[worker] >= MAX_DEATHS:
+            raise RuntimeError(f"environment worker {worker} died {MAX_DEATHS} times in a row: {error}")
         self._workers[worker] = self._start()
-        return WorkerResult(worker, "lost", error=f"its process ended with exit status {process.exitcode}")
+        return WorkerResult(worker, "lost", error=error)
 
 
-def _serve(pipe: Connection, tasks: list[Task], settings: dict[str, Any]) -> None:
-    """A worker's life: answers commands until the other end closes."""
+def serve(descriptor: int) -> None:
+    """A worker's life: answers commands until the other end closes.
+
+    Args:
+        descriptor: of the inherited pipe; its first message holds the arguments of `LiberoChunkEnv`.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller ends its workers itself
+    pipe = Connection(descriptor)
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the caller is gone
+        _answer(pipe)
+    os._exit(0)  # without freeing what the system frees faster
+
+
+def _answer(pipe: Connection) -> None:
     from pirl.envs.chunk_env import LiberoChunkEnv
 
-    environment = LiberoChunkEnv(tasks, **settings)
+    settings = pipe.recv()
+    environment: LiberoChunkEnv | None = None
     while True:
+        name, argument = pipe.recv()
+        answer: Any
         try:
-            name, argument = pipe.recv()
-        except (EOFError, OSError):
-            break
-        try:
+            environment = environment or LiberoChunkEnv(**settings)
             if name == "reset":
-                observation, info = environment.reset(options={"task": argument[0], "start": argument[1]})
-                pipe.send(("reset", observation, 0.0, False, False, info))
+                observation, info = environment.reset(options=argument)
+                answer = ("reset", observation, 0.0, False, False, info)
             else:
-                pipe.send(("step", *environment.step(argument)))
-        except ValueError as error:
-            pipe.send(error)
-    os._exit(0)  # without the renderer's noise at interpreter exit
+                answer = ("step", *environment.step(argument))
+        except REPORTED_ERRORS as error:
+            answer = error
+        pipe.send(answer)
