@@ -59,9 +59,8 @@ def test_native_chain_without_noise_equals_generate_actions_bit_for_bit(mode):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("flow", ["pi0", "pi05", "smolvla"], indirect=True)
 def test_euler_chain_without_noise_equals_the_policys_own_sampler(flow):
-    if flow.has_native_sampler:
-        pytest.skip("XVLA's own sampler is not Euler's; its native chain has a test of its own")
     observation = make_observation(flow.policy, 3)
     torch.manual_seed(5)
     expected = flow.policy.predict_action_chunk(dict(observation))[:, : flow.executed_steps]
