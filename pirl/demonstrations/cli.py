@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Literal, cast
 
 import draccus
 from rich.console import Console
@@ -85,13 +86,13 @@ class DemosConfig:
             self.suite,
             task_ids,
             self.episodes,
-            self.starts,
+            cast(Literal["official", "sampled", "wide"], self.starts),
             self.seed,
             tuple(self.cameras),
             self.height,
             self.width,
             self.action_noise,
-            self.fidelity,
+            cast(Literal["exact", "fast"], self.fidelity),
         )
 
 

@@ -62,7 +62,7 @@ class Episode:
     def save(self, path: Path) -> None:
         """Write to `path` (.npz) at once: either the whole file appears or nothing does."""
         partial = path.with_suffix(".tmp")
-        arrays = {f"image:{name}": frames for name, frames in self.images.items()}
+        arrays: dict[str, Any] = {f"image:{name}": frames for name, frames in self.images.items()}
         with open(partial, "wb") as file:
             np.savez_compressed(
                 file, record=json.dumps(self.record()), states=self.states, actions=self.actions, **arrays
@@ -113,7 +113,9 @@ def demonstrate(simulation: Any, start: Start, *, action_noise: float = 0.0) -> 
     noise = np.random.default_rng([start.seed, task.task_id])
     simulation.reset(start)
     expert = ScriptedExpert(simulation)
-    observations, actions, executed = [], [], []
+    observations: list[dict[str, Any]] = []
+    actions: list[np.ndarray] = []
+    executed: list[np.ndarray] = []
     success = False
     while not (success or expert.done) and len(actions) < task.max_steps:
         action = expert.act()

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from multiprocessing.queues import Queue
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pirl.demonstrations.layouts import CAMERAS
 from pirl.files import write_json_atomically
@@ -44,13 +44,13 @@ class Recording:
     suite: str = "libero_object"
     task_ids: tuple[int, ...] = (0,)
     episodes: int = 10
-    starts: str = "sampled"
+    starts: Literal["official", "sampled", "wide"] = "sampled"
     seed: int = 0
     cameras: tuple[str, ...] = tuple(CAMERAS)
     height: int = 128
     width: int = 128
     action_noise: float = 0.0
-    fidelity: str = "exact"
+    fidelity: Literal["exact", "fast"] = "exact"
 
     def jobs(self) -> list[Job]:
         """Every episode of the recording, task by task."""

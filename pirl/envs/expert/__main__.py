@@ -9,6 +9,7 @@ import argparse
 import json
 import time
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -33,7 +34,9 @@ def run_episode(simulation: LiberoSimulation, start: Start, action_noise: float 
     return False, simulation.task.max_steps
 
 
-def measure(suite: str, task_id: int, starts: list[Start], action_noise: float, fidelity: str) -> dict:
+def measure(
+    suite: str, task_id: int, starts: list[Start], action_noise: float, fidelity: Literal["exact", "fast"]
+) -> dict:
     """Successes, mean length and the failed starts of one task."""
     simulation = LiberoSimulation(suite, task_id, cameras=(), fidelity=fidelity)
     began = time.perf_counter()

@@ -121,7 +121,7 @@ def _free_spot(
     obstacles = np.unique(obstacles[near & (obstacles[:, 2] > above), :2].round(3), axis=0)
     tree = cKDTree(footprint)
     steps = [np.linspace(-0.9 * e, 0.9 * e, 9) for e in extent]
-    offsets = np.stack(np.meshgrid(*steps), axis=-1).reshape(-1, 2)
+    offsets: np.ndarray = np.stack(np.meshgrid(*steps), axis=-1).reshape(-1, 2)
     offsets = offsets[np.argsort(np.linalg.norm(offsets, axis=1))]
     offsets = np.concatenate([np.zeros((1, 2)), offsets])
     touched = np.array(
