@@ -7,22 +7,14 @@ import zipfile
 from collections.abc import Callable
 from typing import Any
 
-import mujoco
 import numpy as np
 
 from pirl.envs.starts import Start
 from pirl.envs.tasks import LiberoTask
+from pirl.envs.wide_starts import spread_out
 
 # LIBERO's official states spread the arm's joints like this around robosuite's home pose (measured), rad.
 JOINT_SD = 0.02
-# Wide starts: half-width of the uniform shift of objects, metres, and spread of the arm's joints, rad.
-WIDE_SHIFT = 0.05
-WIDE_JOINT_SD = 0.06
-# A wide draw is kept if objects stay within this of their drawn place and this upright while settling.
-MAX_DRIFT = 0.03
-MIN_UPRIGHT = 0.95
-MAX_DRAWS = 20
-MAX_SHIFTS = 40
 
 
 class _ArrayUnpickler(pickle.Unpickler):
@@ -73,120 +65,14 @@ def place(wrapper: Any, start: Start, official_states: np.ndarray, settle: Calla
         settle()
         return
     rng = np.random.default_rng([start.seed, int(start.kind == "wide")])
-    drawn = wrapper.get_sim_state()
+    state = wrapper.get_sim_state()
     if start.kind == "sampled":
-        wrapper.set_init_state(_with_joint_noise(wrapper, drawn, rng, JOINT_SD))
-        settle()
-        return
-    wrapper.set_init_state(drawn)
+        joints = 1 + np.asarray(wrapper.robots[0]._ref_joint_pos_indexes)  # after the time
+        state[joints] += rng.normal(0.0, JOINT_SD, len(joints))
+    wrapper.set_init_state(state)
     settle()
-    settled = wrapper.get_sim_state()
-    groups = _movable_groups(wrapper)
-    for _ in range(MAX_DRAWS):
-        wrapper.set_init_state(_with_joint_noise(wrapper, settled, rng, WIDE_JOINT_SD))
-        if all(_shift(wrapper, group, rng) for group in groups):
-            wrapper.set_init_state(wrapper.get_sim_state())
-            before = _object_poses(wrapper)
-            settle()
-            if _stayed(before, _object_poses(wrapper)):
-                return
-    raise RuntimeError(f"{start}: no valid placement among {MAX_DRAWS} draws; make WIDE_SHIFT smaller")
-
-
-def _shift(wrapper: Any, group: list[int], rng: np.random.Generator) -> bool:
-    """Move one group of objects to a free place nearby; False when none was found."""
-    model, data = wrapper.env.sim.model._model, wrapper.env.sim.data._data
-    addresses = _free_bodies(wrapper)
-    bodies = {body for body in addresses if body in group}
-    home = {body: np.array(data.qpos[addresses[body] : addresses[body] + 2]) for body in bodies}
-    for _ in range(MAX_SHIFTS):
-        shift = rng.uniform(-WIDE_SHIFT, WIDE_SHIFT, 2)
-        for body in bodies:
-            data.qpos[addresses[body] : addresses[body] + 2] = home[body] + shift
-        mujoco.mj_forward(model, data)
-        if not _touches_others(model, data, bodies):
-            return True
-    return False
-
-
-def _with_joint_noise(wrapper: Any, state: np.ndarray, rng: np.random.Generator, sd: float) -> np.ndarray:
-    noisy = np.array(state)
-    indices = np.asarray(wrapper.env.robots[0]._ref_joint_pos_indexes)
-    noisy[1 + indices] += rng.normal(0.0, sd, len(indices))
-    return noisy
-
-
-def _free_bodies(wrapper: Any) -> dict[int, int]:
-    """Bodies with a free joint: body id -> address of its position in qpos."""
-    model = wrapper.env.sim.model._model
-    return {
-        int(model.jnt_bodyid[joint]): int(model.jnt_qposadr[joint])
-        for joint in range(model.njnt)
-        if model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_FREE
-    }
-
-
-def _movable_groups(wrapper: Any) -> list[list[int]]:
-    """Objects that may be shifted, as groups that move together because they touch.
-
-    What touches a fixture other than the ground it stands on stays where it is.
-
-    Returns:
-        Body ids, group by group.
-    """
-    model, data = wrapper.env.sim.model._model, wrapper.env.sim.data._data
-    free = _free_bodies(wrapper)
-    parent = {body: body for body in free}
-    fixed: set[int] = set()
-
-    def root(body: int) -> int:
-        while parent[body] != body:
-            body = parent[body]
-        return body
-
-    for contact in data.contact[: data.ncon]:
-        bodies = [int(model.body_rootid[model.geom_bodyid[geom]]) for geom in (contact.geom1, contact.geom2)]
-        inside = [body for body in bodies if body in free]
-        if len(inside) == 2:
-            parent[root(inside[0])] = root(inside[1])
-        elif inside and _is_fixture(model, bodies[0] if bodies[1] == inside[0] else bodies[1]):
-            fixed.add(inside[0])
-    groups: dict[int, list[int]] = {}
-    for body in free:
-        groups.setdefault(root(body), []).append(body)
-    return [group for group in groups.values() if not fixed.intersection(group)]
-
-
-def _is_fixture(model: mujoco.MjModel, body: int) -> bool:
-    name = (mujoco.mj_id2name(model, mujoco.mjtObj.mjOBJ_BODY, body) or "").lower()
-    return body != 0 and not any(word in name for word in ("table", "floor"))
-
-
-def _object_poses(wrapper: Any) -> np.ndarray:
-    """Positions and up-axes of the free bodies, [objects, 6]."""
-    data = wrapper.env.sim.data._data
-    bodies = list(_free_bodies(wrapper))
-    return np.hstack([data.xpos[bodies], data.xmat[bodies].reshape(-1, 3, 3)[:, 2]])
-
-
-def _touches_others(model: mujoco.MjModel, data: mujoco.MjData, bodies: set[int]) -> bool:
-    """Whether any of the bodies touches something other than its own group and the ground."""
-    for contact in data.contact[: data.ncon]:
-        pair = [int(model.body_rootid[model.geom_bodyid[geom]]) for geom in (contact.geom1, contact.geom2)]
-        inside = [body in bodies for body in pair]
-        if any(inside) and not all(inside):
-            other = pair[inside.index(False)]
-            if other in _free_roots(model) or _is_fixture(model, other):
-                return True
-    return False
-
-
-def _free_roots(model: mujoco.MjModel) -> set[int]:
-    free = model.jnt_type == mujoco.mjtJoint.mjJNT_FREE
-    return set(map(int, model.jnt_bodyid[free]))
-
-
-def _stayed(before: np.ndarray, after: np.ndarray) -> bool:
-    drift = np.linalg.norm(after[:, :2] - before[:, :2], axis=1).max(initial=0.0)
-    upright = np.sum(before[:, 3:] * after[:, 3:], axis=1).min(initial=1.0)
-    return bool(drift < MAX_DRIFT and upright > MIN_UPRIGHT)
+    if start.kind == "wide":
+        try:
+            spread_out(wrapper, rng, settle)
+        except RuntimeError as error:
+            raise RuntimeError(f"{start}: {error}") from None

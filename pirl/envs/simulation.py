@@ -89,6 +89,7 @@ class LiberoSimulation:
             simplify_visuals(self.model)
         # Nobody reads MuJoCo's force sensors, which cost more than they look.
         self.model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_SENSOR
+        self._fixture_homes = _fixture_homes(self.robosuite_env)
         self._control = (ExactControl if self._exact else CompiledControl)(self.robosuite_env)
         self._sensors = RobotSensors(self.robosuite_env)
         self._clock = SamplingClock(self.robosuite_env.model_timestep)
@@ -125,8 +126,12 @@ class LiberoSimulation:
                 f"{self.num_official_states - 1}, not {start.index}"
             )
         robot = self.robosuite_env.robots[0]
-        # A soft reset keeps the gripper's last command, which a hard reset clears.
+        # What a hard reset clears and a soft one keeps: the gripper's last command and the fixtures' places,
+        # from which LIBERO's samplers reckon where things on a fixture stand.
         robot.gripper.current_action = np.zeros(1)
+        for body, (position, rotation) in self._fixture_homes.items():
+            self.model.body_pos[body] = position
+            self.model.body_quat[body] = rotation
         np.random.seed(start.seed % 2**32)
         self._wrapper.reset()
         self._control.attach()
@@ -213,3 +218,15 @@ def _build(task: LiberoTask) -> Any:
             control_freq=CONTROL_RATE,
             hard_reset=False,
         )
+
+
+def _fixture_homes(environment: Any) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """Fixtures' poses as compiled, before a reset places them: body -> position, quaternion."""
+    homes = {}
+    for fixture in environment.fixtures_dict.values():
+        element = fixture.get_obj()
+        position = np.array(element.get("pos", "0 0 0").split(), dtype=float)
+        rotation = np.array(element.get("quat", "1 0 0 0").split(), dtype=float)
+        body = environment.sim.model.body_name2id(fixture.root_body)
+        homes[body] = position, rotation / np.linalg.norm(rotation)
+    return homes
