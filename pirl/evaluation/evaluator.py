@@ -1,4 +1,4 @@
-"""Runs planned episodes with a policy, in parallel environment workers, one forward pass for all that wait."""
+"""Runs planned episodes with a policy, in parallel workers, one forward pass for all that wait."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ class Evaluator:
             return
         episodes = [running[result.worker].episode for result in ready]
         instructions = [get_task(episode.suite, episode.task_id).language for episode in episodes]
-        observation = self._processing.encode([result.observation for result in ready], instructions)
+        observation = self._processing.encode([result.observation or {} for result in ready], instructions)
         with torch.inference_mode():
             chunk = self._policy(observation)[:, : self._chunk_size]
         actions = self._processing.decode(chunk)

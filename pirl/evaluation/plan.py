@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pirl.envs.starts import Start
+from pirl.envs.starts import Start, StartKind
 from pirl.envs.tasks import num_tasks
 
 
@@ -28,7 +28,7 @@ def official_episodes(suite: str, task_ids: list[int], episodes: int) -> list[Pl
 
 
 def seeded_episodes(
-    suite: str, task_ids: list[int], episodes: int, kind: str, seed_base: int
+    suite: str, task_ids: list[int], episodes: int, kind: StartKind, seed_base: int
 ) -> list[PlannedEpisode]:
     """`episodes` fresh starts of each task, seeds counted up from `seed_base`."""
     return [

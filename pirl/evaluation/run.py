@@ -89,7 +89,7 @@ def final_test(
     *,
     video_dir: Path | None = None,
 ) -> dict[str, Any]:
-    """Run one final test, write and return its summary: `<results>/<recipe>/<protocol_name>.json`, beside its episode records."""
+    """Run one final test; write its summary as `<results>/<recipe>/<protocol_name>.json` and return it."""
     folder = results / recipe
     records_path = folder / f"{protocol_name}_episodes.jsonl"
     records_path.unlink(missing_ok=True)

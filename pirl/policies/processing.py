@@ -74,7 +74,7 @@ class PolicyProcessing:
         return {key: value for key, value in encoded.items() if self._is_input(key, value)}
 
     def encode_frame(self, frame: dict[str, Any]) -> dict[str, Tensor]:
-        """Turn one LeRobotDataset frame, already past the environment pipeline, into the policy's input [1, ...]."""
+        """Turn a data set frame, past the environment pipeline already, into the policy's input [1, ...]."""
         batch = {key: value.unsqueeze(0) for key, value in frame.items() if key in self._input_features}
         encoded = self.preprocessor(batch | {"task": [frame["task"]]})
         return {key: value for key, value in encoded.items() if self._is_input(key, value)}

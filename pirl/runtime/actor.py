@@ -11,12 +11,14 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from typing import cast
 
 import torch
 from lerobot.utils.random_utils import set_seed
 from lerobot.utils.utils import init_logging
 
 from pirl.algorithms.acting import make_action_sampler
+from pirl.envs.starts import StartKind
 from pirl.envs.workers import EnvWorkers
 from pirl.runtime.agent import Agent, build_agent
 from pirl.runtime.client import LearnerClient, LearnerUnreachable
@@ -75,7 +77,7 @@ class Actor:
                 workers,
                 cycle_starts(
                     tasks,
-                    rollout.starts,
+                    cast(StartKind, rollout.starts),
                     rollout.seed_base + first_episode * config.actors,
                     self._actor_id,
                     config.actors,

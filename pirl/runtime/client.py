@@ -97,7 +97,8 @@ class LearnerClient:
                 if time.monotonic() > deadline:
                     raise LearnerUnreachable(
                         f"transport.host, transport.port: no learner answers at {self._address} within "
-                        f"{self._config.connect_timeout_s:.0f} s ({error.code().name}); start pirl-learner first"
+                        f"{self._config.connect_timeout_s:.0f} s ({error.code().name}); "
+                        "start pirl-learner first"
                     ) from error
                 time.sleep(0.5)
         self._start(self._receive_parameters)

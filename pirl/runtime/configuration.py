@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import draccus
 from lerobot.configs import parser
@@ -20,6 +21,9 @@ from lerobot.utils.constants import CHECKPOINTS_DIR, LAST_CHECKPOINT_LINK, PRETR
 
 import pirl.algorithms  # noqa: F401  (registers the `pi_rl` algorithm)
 from pirl.envs.starts import START_KINDS
+
+if TYPE_CHECKING:
+    from lerobot.envs.configs import LiberoEnv
 
 
 class ConfigError(ValueError):
@@ -54,7 +58,7 @@ class RolloutConfig:
     task_ids: list[int] = field(default_factory=lambda: [0])
     # Kind of initial states episodes begin from; `official` is kept for tests.
     starts: str = "sampled"
-    # Seeds of the starts are drawn from [seed_base, seed_base + 2**20): disjoint from demos, selection, tests.
+    # Seeds of the starts count up from here: disjoint from those of demonstrations, selection and tests.
     seed_base: int = 10_000_000
     # Executed steps per decision.
     chunk_size: int = 8
@@ -95,6 +99,13 @@ class BufferConfig:
 class OnlineTrainConfig(TrainRLServerPipelineConfig):
     """One online training run: `algorithm.type` selects the recipe, the policy type stays as it is."""
 
+    if TYPE_CHECKING:  # LeRobot's own fields, as they are once `validate` has passed
+        policy: PreTrainedConfig
+        env: LiberoEnv
+        algorithm: Any
+        output_dir: Path
+        job_name: str
+        resume: bool
     # Name under which metrics, checkpoints and reports file this run.
     recipe: str = "pi_rl_flow_sde"
     # Number of actor processes the supervisor starts.

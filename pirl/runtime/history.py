@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import draccus
 from lerobot.rl.algorithms.configs import TrainingStats
 
 from pirl.files import read_json_lines, write_json_atomically
@@ -66,6 +67,7 @@ class TrainingHistory:
                 suite=config.env.task,
                 variant=getattr(config.algorithm, "variant", None),
                 folder=folder,
+                settings=draccus.encode(config),
             )
         return cls(config, tracker, wall_s)
 

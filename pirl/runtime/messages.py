@@ -101,7 +101,7 @@ def split_control(weights: dict[str, Any]) -> tuple[dict[str, Any], int, bool]:
     """Undo `with_control`.
 
     Returns:
-        The algorithm's weights, the policy version (-1 when the learner sent none), and whether the run is over.
+        The algorithm's weights, the policy version (-1 when none was sent), and whether the run is over.
     """
     control = weights.pop(CONTROL_KEY, None)
     if control is None:

@@ -15,7 +15,7 @@ from lerobot.utils.transition import Transition
 from torch import Tensor
 
 from pirl.algorithms.acting import ActionSampler
-from pirl.envs.starts import Start
+from pirl.envs.starts import Start, StartKind
 from pirl.envs.tasks import get_task
 from pirl.envs.workers import EnvWorkers, WorkerResult
 from pirl.policies.processing import PolicyProcessing
@@ -49,7 +49,7 @@ class _Slot:
 
 
 def cycle_starts(
-    tasks: list[Task], kind: str, seed_base: int, actor_id: int, actors: int
+    tasks: list[Task], kind: StartKind, seed_base: int, actor_id: int, actors: int
 ) -> Iterator[tuple[Task, Start]]:
     """Endless (task, start) pairs: tasks in turn, a fresh seed each, disjoint between actors."""
     for count in itertools.count():
@@ -133,7 +133,7 @@ class EpisodeCollector:
         began = time.perf_counter()
         active = [slots[worker] for worker in ready]
         states = self._processing.encode(
-            [slot.observation for slot in active], [get_task(*slot.task).language for slot in active]
+            [slot.observation or {} for slot in active], [get_task(*slot.task).language for slot in active]
         )
         finished: list[tuple[Episode, int]] = []
         deciding: list[int] = []

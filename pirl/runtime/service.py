@@ -69,9 +69,7 @@ class BroadcastLearnerService(LearnerService):
         )
         self._board = board
 
-    def StreamParameters(
-        self, request: Any, context: grpc.ServicerContext
-    ) -> Iterator[Any]:
+    def StreamParameters(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
         """Yield each new edition of the parameters until the run ends or the actor leaves."""
         edition = 0
         while not self.shutdown_event.is_set() and context.is_active():

@@ -186,7 +186,8 @@ class Supervisor:
                     advance(status)
                 if time.monotonic() - moved_at > self._stall_s:
                     raise TrainingFailed(
-                        f"no environment step and no update for {self._stall_s:.0f} s; see {learner.log.parent}"
+                        f"no environment step and no update for {self._stall_s:.0f} s; "
+                        f"see {learner.log.parent}"
                     )
                 time.sleep(POLL_S)
 

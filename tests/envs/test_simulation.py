@@ -42,8 +42,9 @@ def assert_equals_stock(suite: str, task_id: int, episodes: int, length: int) ->
 
     def assert_equal_now(theirs, step):
         mine = ours.observe()
-        np.testing.assert_array_equal(stock._env.env.sim.data._data.qpos, ours.data.qpos, err_msg=f"step {step}")
-        np.testing.assert_array_equal(stock._env.env.sim.data._data.qvel, ours.data.qvel, err_msg=f"step {step}")
+        data = stock._env.env.sim.data._data
+        np.testing.assert_array_equal(data.qpos, ours.data.qpos, err_msg=f"step {step}")
+        np.testing.assert_array_equal(data.qvel, ours.data.qvel, err_msg=f"step {step}")
         for name, image in theirs["pixels"].items():
             np.testing.assert_array_equal(image, mine["pixels"][name], err_msg=f"step {step}: {name}")
         for part, values in theirs["robot_state"].items():

@@ -1,5 +1,6 @@
 """Experiments: shipped files are valid, defaults are complete, mistakes are named."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -75,4 +76,4 @@ def test_start_seeds_of_the_splits_are_disjoint(tmp_path):
         experiment["smoke_eval"]["wide_seed_base"],
     ]
     assert bases == sorted(bases)
-    assert min(after - before for before, after in zip(bases, bases[1:], strict=False)) > 1_000_000
+    assert min(after - before for before, after in itertools.pairwise(bases)) > 1_000_000

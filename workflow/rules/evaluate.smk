@@ -21,10 +21,11 @@ rule select:
         runtime=240,
     params:
         config=str(CONFIG_FILE),
+        runs=RUNS,
         settings=[config["select"], config["evaluation"]],
     shell:
         "python {input.script} --config {params.config} --recipe {wildcards.recipe}"
-        " --run-dir {RUNS}/{wildcards.recipe} 2>&1 | tee {log}"
+        " --run-dir {params.runs}/{wildcards.recipe} 2>&1 | tee {log}"
 
 
 rule smoke_eval:

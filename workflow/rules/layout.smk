@@ -20,7 +20,7 @@ def code(*packages):
     """Source files of `pirl` packages, so that a change there re-runs the stages that import them."""
     return sorted(
         str(path)
-        for package in ("experiment", "files.py", *packages)
+        for package in ("experiment", "tracking", "files.py", *packages)
         for path in (
             [Path("pirl", package)]
             if package.endswith(".py")

@@ -45,4 +45,4 @@ rule demos:
             config["task_ids"],
         ],
     shell:
-        "python {input.script} --config {params.config} --output {DEMOS} 2>&1 | tee {log}"
+        "python {input.script} --config {params.config} --output $(dirname {output.libero}) 2>&1 | tee {log}"

@@ -10,13 +10,40 @@ rule report:
             policy=POLICIES,
             protocol=PROTOCOLS,
         ),
-        code=code("reporting", "tracking", "evaluation/statistics.py"),
+        code=code("reporting", "evaluation/statistics.py"),
+        template="pirl/reporting/report.html.j2",
+        captions=sorted(map(str, Path("workflow/report").glob("*.rst"))),
         script=f"{SCRIPTS}/report.py",
     output:
         html=report(
             f"{RESULTS}/report.html", caption="../report/report.rst", category="Report"
         ),
         json=f"{RESULTS}/report.json",
+        success=report(
+            f"{RESULTS}/figures/success.svg",
+            caption="../report/success.rst",
+            category="Outcome",
+        ),
+        env_steps=report(
+            f"{RESULTS}/figures/curves_env_steps.svg",
+            caption="../report/curves_env_steps.rst",
+            category="Learning",
+        ),
+        wall_time=report(
+            f"{RESULTS}/figures/curves_wall_time.svg",
+            caption="../report/curves_wall_time.rst",
+            category="Learning",
+        ),
+        tasks=report(
+            f"{RESULTS}/figures/tasks.svg",
+            caption="../report/tasks.rst",
+            category="Suites",
+        ),
+        timings=report(
+            f"{RESULTS}/figures/timings.svg",
+            caption="../report/timings.rst",
+            category="Time",
+        ),
     log:
         f"{RESULTS}/logs/report.log",
     conda:
@@ -28,5 +55,5 @@ rule report:
     params:
         config=str(CONFIG_FILE),
     shell:
-        "python {input.script} --config {params.config} --results {RESULTS}"
+        "python {input.script} --config {params.config} --results $(dirname {output.json})"
         " --output-html {output.html} --output-json {output.json} 2>&1 | tee {log}"

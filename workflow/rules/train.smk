@@ -21,6 +21,7 @@ rule train:
         runtime=720,
     params:
         config=str(CONFIG_FILE),
+        runs=RUNS,
         settings=[
             config["train"],
             config["simulation"],
@@ -31,4 +32,4 @@ rule train:
     shell:
         "python {input.script} --config {params.config} --recipe {wildcards.recipe}"
         " --warm-start {input.policy} --demonstrations {input.demonstrations}"
-        " --work-dir {RUNS}/{wildcards.recipe} 2>&1 | tee {log}"
+        " --work-dir {params.runs}/{wildcards.recipe} 2>&1 | tee {log}"

@@ -21,7 +21,8 @@ rule warm_start:
         runtime=240,
     params:
         config=str(CONFIG_FILE),
+        runs=RUNS,
         settings=[config["warm_start"], config["policy"], config["seed"]],
     shell:
         "python {input.script} --config {params.config} --dataset {input.dataset}"
-        " --work-dir {RUNS}/warm_start 2>&1 | tee {log}"
+        " --work-dir {params.runs}/warm_start 2>&1 | tee {log}"
