@@ -31,6 +31,7 @@ SETTLE_ACTION = np.array([0.0] * 6 + [-1.0])
 IMAGE_NAMES = {"agentview": "image", "robot0_eye_in_hand": "image2"}
 CONTROL_RATE = 20
 STOCK_BUILDS = 3
+MAX_DRAWS = 10
 
 
 class LiberoSimulation:
@@ -118,7 +119,7 @@ class LiberoSimulation:
 
         Raises:
             ValueError: when an official index is out of range.
-            RuntimeError: when no valid wide start is found.
+            RuntimeError: when no valid state is found.
         """
         if start.kind == "official" and start.index >= self.num_official_states:
             raise ValueError(
@@ -126,17 +127,15 @@ class LiberoSimulation:
                 f"{self.num_official_states - 1}, not {start.index}"
             )
         robot = self.robosuite_env.robots[0]
-        # What a hard reset clears and a soft one keeps: the gripper's last command and the fixtures' places,
-        # from which LIBERO's samplers reckon where things on a fixture stand.
-        robot.gripper.current_action = np.zeros(1)
-        for body, (position, rotation) in self._fixture_homes.items():
-            self.model.body_pos[body] = position
-            self.model.body_quat[body] = rotation
         np.random.seed(start.seed % 2**32)
-        self._wrapper.reset()
-        self._control.attach()
-        self._clock.reset()
-        place(self._wrapper, start, self._official_states, self._settle)
+        for _ in range(MAX_DRAWS):
+            self._restart()
+            if place(self._wrapper, start, self._official_states, self._settle):
+                break
+        else:
+            raise RuntimeError(
+                f"{self.task.suite} task {self.task.task_id}, {start}: no valid state in {MAX_DRAWS} draws"
+            )
         robot.controller.use_delta = self._use_delta
         if self._settle_steps == 0:
             self._sample()
@@ -189,6 +188,18 @@ class LiberoSimulation:
             self._renderer.close()
             self._renderer = None
         self._wrapper.close()
+
+    def _restart(self) -> None:
+        """robosuite's soft reset, made equal to a hard one."""
+        # What a hard reset clears and a soft one keeps: the gripper's last command and the fixtures' places,
+        # from which LIBERO's samplers reckon where things on a fixture stand.
+        self.robosuite_env.robots[0].gripper.current_action = np.zeros(1)
+        for body, (position, rotation) in self._fixture_homes.items():
+            self.model.body_pos[body] = position
+            self.model.body_quat[body] = rotation
+        self._wrapper.reset()
+        self._control.attach()
+        self._clock.reset()
 
     def _settle(self) -> None:
         for _ in range(self._settle_steps):
