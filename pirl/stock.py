@@ -1,0 +1,26 @@
+"""Run a stock LeRobot command with LIBERO's files configured, so that it asks nothing and fetches nothing.
+
+python -m pirl.stock lerobot-eval --policy.path=results/smoke/sac/policy --env.type=libero ...
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+
+from pirl.envs.assets import configure_libero
+
+
+def main() -> None:
+    """Configure LIBERO, then hand over to the command named first."""
+    commands = {entry.name: entry for entry in importlib.metadata.entry_points(group="console_scripts")}
+    if len(sys.argv) < 2 or sys.argv[1] not in commands or not sys.argv[1].startswith("lerobot-"):
+        known = ", ".join(sorted(name for name in commands if name.startswith("lerobot-")))
+        sys.exit(f"usage: python -m pirl.stock COMMAND [FLAGS]; COMMAND is one of {known}")
+    configure_libero()
+    sys.argv = sys.argv[1:]
+    commands[sys.argv[0]].load()()
+
+
+if __name__ == "__main__":
+    main()
