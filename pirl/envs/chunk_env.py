@@ -112,6 +112,8 @@ class LiberoChunkEnv(gym.Env):
             raise ValueError(
                 f"actions: expected shape (1 to {self._chunk_size}, {ACTION_DIM}), got {actions.shape}"
             )
+        if not np.isfinite(actions).all():
+            raise ValueError(f"actions: holds NaN or infinity: {actions}")
         limit = self._max_steps or self._simulation.task.max_steps
         success, executed = False, 0
         for single in actions:

@@ -54,6 +54,34 @@ def test_a_wrong_shape_is_refused(environment, shape):
         environment.step(np.zeros(shape))
 
 
+def test_a_chunk_with_nan_is_refused_whole(environment):
+    environment.reset(options={"task": TASKS[0], "start": Start("official")})
+    actions = np.zeros((3, 7))
+    actions[2, 4] = np.nan
+    with pytest.raises(ValueError, match="actions: holds NaN"):
+        environment.step(actions)
+    assert environment.step(np.zeros((1, 7)))[4]["env_steps"] == 1
+
+
+def test_success_ends_a_chunk_early():
+    from pirl.envs.expert import ScriptedExpert
+    from pirl.envs.simulation import LiberoSimulation
+
+    settings = {"cameras": (), "fidelity": "fast"}
+    simulation = LiberoSimulation(*TASKS[0], **settings)
+    simulation.reset(Start("official"))
+    expert, actions = ScriptedExpert(simulation), []
+    while not actions or not simulation.step(actions[-1]):
+        actions.append(expert.act())
+    simulation.close()
+    environment = LiberoChunkEnv(TASKS, chunk_size=200, **settings)
+    environment.reset(options={"task": TASKS[0], "start": Start("official")})
+    _, reward, terminated, truncated, info = environment.step(np.concatenate([actions, np.zeros((50, 7))]))
+    assert (reward, terminated, truncated) == (1.0, True, False)
+    assert info["executed_steps"] == info["success_step"] == info["env_steps"] == len(actions)
+    environment.close()
+
+
 def test_a_task_it_does_not_serve_is_refused(environment):
     with pytest.raises(ValueError, match="is not one of this environment's tasks"):
         environment.reset(options={"task": ("libero_goal", 0)})

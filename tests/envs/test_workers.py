@@ -2,6 +2,7 @@
 
 import os
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -54,3 +55,25 @@ def test_a_killed_worker_is_lost_and_replaced(workers):
     assert result.error is not None
     workers.reset(0, TASK, Start("official"))
     assert answer(workers).event == "reset"
+
+
+def test_a_worker_imports_neither_torch_nor_lerobot(workers):
+    maps = Path(f"/proc/{workers._workers[0][1].pid}/maps")
+    if not maps.exists():
+        pytest.skip("reads Linux's /proc")
+    assert "libtorch" not in maps.read_text()
+
+
+def test_no_worker_is_refused():
+    with pytest.raises(ValueError, match="num_workers: 0 is less than one"):
+        EnvWorkers(0, [TASK], chunk_size=4)
+
+
+def test_a_worker_that_cannot_live_is_given_up():
+    workers = EnvWorkers(1, [TASK], chunk_size=4, no_such_setting=1)
+    workers.reset(0, TASK, Start("official"))
+    with pytest.raises(RuntimeError, match="worker 0 died 3 times in a row"):
+        for _ in range(3):
+            answer(workers)
+            workers.reset(0, TASK, Start("official"))
+    workers.close()
