@@ -40,7 +40,7 @@ from pirl.policies.flow_policy import integer_ids
 
 EXPERIMENT = Path("configs/default.yaml")
 # Decisions per update, decisions per minibatch, repetitions.
-SIZES = {"tiny_xvla": (64, 32, 3), "xvla_300m": (2, 2, 1)}
+SIZES = {"tiny_xvla": (64, 32, 3), "xvla_300m": (8, 8, 1)}
 LARGE = {
     "hidden_size": 1024,
     "depth": 16,

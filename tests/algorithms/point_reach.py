@@ -1,8 +1,8 @@
 """A small environment with a known optimum, and a small flow policy that acts in it.
 
-A point starts at the origin and is told one of four goals. A decision moves it twice, by at most 0.3
-per axis. Reaching the goal within 0.25 gives 1, and three decisions are allowed where two suffice: the
-optimal return is 1. The warm start is cloned from an expert whose sense of direction is turned, so it
+A point starts at the origin and is told one of four goals. A decision moves it twice, by at most
+0.3 per axis. Reaching the goal within 0.25 gives 1, and three decisions are allowed where two suffice:
+the optimal return is 1. The warm start is cloned from an expert whose sense of direction is turned, so it
 arrives nowhere.
 """
 

@@ -57,9 +57,9 @@ def actor_groups(flow: FlowPolicy, noise: nn.Module | None, config: PiRLConfig) 
 
 
 def make_optimizer(groups: list[Group]) -> Optimizer:
-    """AdamW with the reference's moments."""
+    """AdamW with the reference's moments; fused, because it walks through memory once."""
     settings = [{"params": g.parameters, "lr": g.rate, "weight_decay": g.weight_decay} for g in groups]
-    return torch.optim.AdamW(settings, betas=(0.9, 0.95), eps=1e-8)
+    return torch.optim.AdamW(settings, betas=(0.9, 0.95), eps=1e-8, fused=True)
 
 
 def schedule_factor(config: PiRLConfig, update: int) -> float:

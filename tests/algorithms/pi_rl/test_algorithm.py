@@ -274,6 +274,26 @@ def test_checkpoint_round_trip_keeps_parameter_identity(tmp_path):
         make("flow_sde").load_state_dict(algorithm.state_dict())
 
 
+def test_optimizers_survive_lerobots_checkpoint(tmp_path):
+    from lerobot.optim.optimizers import load_optimizer_state, save_optimizer_state
+
+    weights = []
+    for resumed in (False, True):
+        algorithm = make("flow_noise", lr_warmup_steps=0, actor_lr=1e-3)
+        update(algorithm)
+        if resumed:
+            save_optimizer_state(algorithm.get_optimizers(), tmp_path)
+            kept = algorithm.optimization_step
+            algorithm.make_optimizers_and_scheduler()
+            load_optimizer_state(algorithm.get_optimizers(), tmp_path)
+            algorithm.optimization_step = kept
+        buffer = store(record_episodes(algorithm, seed=9))
+        torch.manual_seed(4)
+        update(algorithm, buffer)
+        weights.append(torch.cat([p.detach().flatten() for p in algorithm.policy.parameters()]))
+    assert torch.equal(*weights)
+
+
 def test_trained_policy_is_saved_and_loaded_by_lerobot_alone(tmp_path):
     from lerobot.policies.xvla.modeling_xvla import XVLAPolicy
 
