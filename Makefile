@@ -18,6 +18,8 @@ unexport PYTHONDONTWRITEBYTECODE
 export UV_COMPILE_BYTECODE ?= 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 export TOKENIZERS_PARALLELISM := false
+# Idle threads sleep: on a shared machine spinning ones slow a two-thread step tenfold.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: help setup report smoke test test-slow test-chaos lint bench-env bench-update mlflow clean
 
