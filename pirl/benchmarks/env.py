@@ -37,7 +37,7 @@ CHUNK = 8
 START = Start("official")
 TWO_CAMERAS = {"cameras": ("agentview", "robot0_eye_in_hand"), "height": 256, "width": 256}
 ONE_CAMERA = {"cameras": ("agentview",), "height": 128, "width": 128}
-WORKER_EPISODES = 6
+WORKER_EPISODES = 16
 
 _env: Any = None
 

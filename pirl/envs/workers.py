@@ -21,6 +21,11 @@ Task = tuple[str, int]
 # A worker that dies this often in a row without an answer will not do better the next time.
 MAX_DEATHS = 3
 GOODBYE_S = 5.0
+# Niceness of workers: where they fill all cores, a caller that has an answer to read must not wait for the end of
+# their time slice, or a worker waits idly for its next command.
+CALLER_FIRST = 10
+# Many workers share the cores: neither numerics nor Mesa's software renderer should start threads of its own.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "LP_NUM_THREADS": "0"}
 # What the caller did wrong or must put right; anything else ends the worker.
 REPORTED_ERRORS = (ValueError, RuntimeError, OSError)
 
@@ -115,7 +120,11 @@ class EnvWorkers:
             [sys.executable, "-c", f"from {__name__} import serve; serve({theirs.fileno()})"],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
-            env={"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env={
+                **ONE_THREAD,
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            },
         )
         theirs.close()
         ours.send(self._settings)
@@ -146,6 +155,7 @@ def serve(descriptor: int) -> None:
         descriptor: of the inherited pipe; its first message holds the arguments of `LiberoChunkEnv`.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller ends its workers itself
+    os.nice(CALLER_FIRST)
     pipe = Connection(descriptor)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the caller is gone
         _answer(pipe)
