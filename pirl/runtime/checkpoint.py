@@ -10,11 +10,15 @@ import os
 import shutil
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+import draccus
 from lerobot.common.train_utils import get_step_identifier, load_training_state, save_checkpoint
+from lerobot.configs.train import TRAIN_CONFIG_NAME
 from lerobot.utils.constants import (
     CHECKPOINTS_DIR,
     LAST_CHECKPOINT_LINK,
+    PRETRAINED_MODEL_DIR,
     TRAINING_STATE_DIR,
     TRAINING_STEP,
 )
@@ -26,6 +30,17 @@ from pirl.runtime.configuration import ConfigError, OnlineTrainConfig, latest_ch
 from pirl.runtime.ingest import IntakeCounters
 
 ALGORITHM_DIR = "algorithm"
+# Settings of any run that its tensors and its data depend on; algorithms add their own `fixed_on_resume`.
+FIXED_ON_RESUME = (
+    "algorithm.type",
+    "env.task",
+    "env.control_mode",
+    "env.camera_name",
+    "env.observation_height",
+    "env.observation_width",
+    "rollout.task_ids",
+    "rollout.chunk_size",
+)
 
 
 def save_run(config: OnlineTrainConfig, agent: Agent, counters: IntakeCounters, updates: int) -> Path:
@@ -78,17 +93,12 @@ def restore_run(config: OnlineTrainConfig, agent: Agent) -> tuple[IntakeCounters
         The counters and the number of updates at the checkpoint; zeros when there is none.
 
     Raises:
-        ConfigError: when the checkpoint was written by another algorithm.
+        ConfigError: when the checkpoint's tensors do not fit this configuration; names the keys.
     """
     checkpoint = latest_checkpoint(Path(config.output_dir))
     if checkpoint is None:
         return IntakeCounters(), 0
-    written_by = load_json(checkpoint / ALGORITHM_DIR / "config.json")["type"]
-    if written_by != config.algorithm.type:
-        raise ConfigError(
-            f"algorithm.type: {checkpoint} was written by {written_by!r}, this run is "
-            f"{config.algorithm.type!r}; use another output_dir, or resume=false with an empty one"
-        )
+    _refuse_other_settings(config, checkpoint)
     load_training_state(checkpoint, agent.algorithm.get_optimizers(), None)
     tensors = load_file(checkpoint / ALGORITHM_DIR / "model.safetensors")
     agent.algorithm.load_state_dict(tensors, device=config.policy.device)
@@ -97,3 +107,30 @@ def restore_run(config: OnlineTrainConfig, agent: Agent) -> tuple[IntakeCounters
     if hasattr(agent.algorithm, "policy_version"):
         agent.algorithm.policy_version = state["policy_version"]
     return IntakeCounters(**state["counters"]), state["updates"]
+
+
+def _refuse_other_settings(config: OnlineTrainConfig, checkpoint: Path) -> None:
+    """Compare the settings that a run's tensors and data depend on with those it was begun with."""
+    written = load_json(checkpoint / PRETRAINED_MODEL_DIR / TRAIN_CONFIG_NAME)
+    present = draccus.encode(config)
+    keys = [
+        *FIXED_ON_RESUME,
+        *(f"algorithm.{name}" for name in getattr(config.algorithm, "fixed_on_resume", ())),
+    ]
+    differing = [
+        f"{key} ({_value(written, key)} there, {_value(present, key)} here)"
+        for key in keys
+        if _value(written, key) != _value(present, key)
+    ]
+    if differing:
+        raise ConfigError(
+            f"resume: {checkpoint} was written with other settings: {', '.join(differing)}; "
+            "put them back, or begin a new run in another output_dir"
+        )
+
+
+def _value(settings: dict[str, Any], key: str) -> Any:
+    value: Any = settings
+    for name in key.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value

@@ -24,6 +24,7 @@ from lerobot.utils.transition import Transition
 
 from pirl.runtime.configuration import TransportConfig
 from pirl.runtime.messages import split_control
+from pirl.runtime.tls import channel_credentials
 
 _END = None
 
@@ -73,7 +74,11 @@ class LearnerClient:
     def __init__(self, config: TransportConfig) -> None:
         self._config = config
         self._address = f"{config.host}:{config.port}"
-        self._channel = grpc.insecure_channel(self._address, grpc_channel_options())
+        self._channel = (
+            grpc.secure_channel(self._address, channel_credentials(config.tls), grpc_channel_options())
+            if config.tls.enabled
+            else grpc.insecure_channel(self._address, grpc_channel_options())
+        )
         self._stub = services_pb2_grpc.LearnerServiceStub(self._channel)
         self._closed = threading.Event()
         self._failure: str | None = None

@@ -21,6 +21,7 @@ from lerobot.utils.constants import CHECKPOINTS_DIR, LAST_CHECKPOINT_LINK, PRETR
 
 import pirl.algorithms  # noqa: F401  (registers the `pi_rl` algorithm)
 from pirl.envs.starts import START_KINDS
+from pirl.runtime.tls import TlsConfig, check_exposure
 
 if TYPE_CHECKING:
     from lerobot.envs.configs import LiberoEnv
@@ -48,6 +49,10 @@ class TransportConfig:
     max_queued_messages: int = 64
     # Largest message, in bytes, that the learner takes from an actor.
     max_message_bytes: int = 512 * 1024 * 1024
+    # Mutual TLS; required when `host` is not loopback.
+    tls: TlsConfig = field(default_factory=TlsConfig)
+    # True: talk beyond this machine without TLS (a warning is logged).
+    insecure: bool = False
 
 
 @dataclass
@@ -156,6 +161,10 @@ class OnlineTrainConfig(TrainRLServerPipelineConfig):
         ):
             if value < 1:
                 raise ConfigError(f"{key}: must be at least 1, got {value}")
+        try:
+            check_exposure(self.transport.host, self.transport.tls, self.transport.insecure)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
         if not self.rollout.task_ids:
             raise ConfigError("rollout.task_ids: empty; name at least one task of the suite")
         self.job_name = self.job_name or f"{self.env.type}_{self.policy.type}"

@@ -11,6 +11,7 @@ from lerobot.rl.buffer import ReplayBuffer
 from lerobot.utils.transition import Transition
 
 from pirl.runtime.messages import MessageError, decode_interaction, decode_transitions
+from pirl.runtime.schema import TransitionSchema
 
 
 @dataclass
@@ -29,13 +30,14 @@ class IntakeCounters:
 class Intake:
     """Moves transitions from the transport's queues into the buffer.
 
-    Every episode carries the actor's id and its own running number, so repeats are dropped and gaps are
+    What does not fit `schema` is refused and counted. Every episode carries the actor's id and its own running number, so repeats are dropped and gaps are
     counted. `recent` holds the latest outcomes for the windowed rollout success.
     """
 
     transition_queue: Queue
     interaction_queue: Queue
     buffer: ReplayBuffer
+    schema: TransitionSchema | None = None
     window: int = 50
     counters: IntakeCounters = field(default_factory=IntakeCounters)
     recent: deque[bool] = field(default_factory=deque)
@@ -64,6 +66,8 @@ class Intake:
     def _take_transitions(self, data: bytes) -> None:
         try:
             transitions = decode_transitions(data)
+            if self.schema is not None:
+                self.schema.check(transitions)
         except MessageError as error:
             self.counters.refused_messages += 1
             logging.error("[LEARNER] refused a message: %s", error)

@@ -31,6 +31,7 @@ from pirl.runtime.history import TrainingHistory
 from pirl.runtime.ingest import Intake
 from pirl.runtime.messages import with_control
 from pirl.runtime.offline import load_demonstrations
+from pirl.runtime.schema import transition_schema
 from pirl.runtime.service import BroadcastLearnerService, ParameterBoard, start_server
 
 MAX_UPDATES_PER_ROUND = 16
@@ -56,7 +57,12 @@ class Learner:
             use_drq=False,
         )
         self._trainer = RLTrainer(self._algorithm, self._mixer(), config.batch_size)
-        self._intake = Intake(Queue(config.transport.max_queued_messages), Queue(), self._buffer)
+        self._intake = Intake(
+            Queue(config.transport.max_queued_messages),
+            Queue(),
+            self._buffer,
+            transition_schema(config, self._agent),
+        )
         self._updates = 0
         if config.resume:
             self._intake.counters, self._updates = restore_run(config, self._agent)
@@ -85,8 +91,11 @@ class Learner:
             self._intake.transition_queue,
             self._intake.interaction_queue,
             config.transport.poll_s,
+            config.transport.max_message_bytes,
         )
-        server, port = start_server(service, config.transport.host, config.transport.port, config.actors)
+        server, port = start_server(
+            service, config.transport.host, config.transport.port, config.actors, config.transport.tls
+        )
         self._publish()
         write_json_atomically(self._output_dir / "learner.json", {"port": port, "pid": os.getpid()})
         logging.info("[LEARNER] listening on %s:%d", config.transport.host, port)
@@ -96,6 +105,7 @@ class Learner:
             self._publish(last=True)
             if self._intake.counters.env_steps > self._checkpointed_at:
                 self._checkpoint()
+            self._intake.counters.refused_messages += service.refused_streams
             self._history.finish(self._intake, self._updates, self._update_s, self._idle_s)
         finally:
             server.stop(grace=LEAVE_GRACE_S).wait()

@@ -19,6 +19,12 @@ from lerobot.rl.learner_service import LearnerService
 from lerobot.transport import services_pb2, services_pb2_grpc
 from lerobot.transport.utils import MAX_MESSAGE_SIZE, receive_bytes_in_chunks, send_bytes_in_chunks
 
+from pirl.runtime.messages import MessageError
+from pirl.runtime.tls import TlsConfig, server_credentials
+
+BEGIN = services_pb2.TransferState.TRANSFER_BEGIN
+MIDDLE = services_pb2.TransferState.TRANSFER_MIDDLE
+END = services_pb2.TransferState.TRANSFER_END
 STREAMS_PER_ACTOR = 3
 SPARE_THREADS = 6
 
@@ -58,6 +64,7 @@ class BroadcastLearnerService(LearnerService):
         transition_queue: Queue,
         interaction_queue: Queue,
         poll_s: float,
+        max_message_bytes: int = MAX_MESSAGE_SIZE,
     ) -> None:
         super().__init__(
             shutdown_event=shutdown_event,
@@ -68,6 +75,9 @@ class BroadcastLearnerService(LearnerService):
             queue_get_timeout=poll_s,
         )
         self._board = board
+        self._max_message_bytes = max_message_bytes
+        self._refusing = threading.Lock()
+        self.refused_streams = 0
 
     def StreamParameters(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
         """Yield each new edition of the parameters until the run ends or the actor leaves."""
@@ -91,18 +101,46 @@ class BroadcastLearnerService(LearnerService):
 
     def _receive(self, request_iterator: Any, context: grpc.ServicerContext, queue: Queue, kind: str) -> Any:
         try:
-            receive_bytes_in_chunks(
-                request_iterator, queue, self.shutdown_event, log_prefix=f"[LEARNER] {kind}"
-            )
+            chunks = well_formed(request_iterator, self._max_message_bytes)
+            receive_bytes_in_chunks(chunks, queue, self.shutdown_event, log_prefix=f"[LEARNER] {kind}")
+        except MessageError as error:
+            with self._refusing:
+                self.refused_streams += 1
+            logging.error("[LEARNER] refused the %s stream of %s: %s", kind, context.peer(), error)
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except grpc.RpcError:
             logging.info("[LEARNER] %s stream of %s ended", kind, context.peer())
         return services_pb2.Empty()
 
 
+def well_formed(chunks: Iterator[Any], max_message_bytes: int) -> Iterator[Any]:
+    """Pass on the chunks of a stream while they make up messages of bounded size.
+
+    A message is BEGIN, any MIDDLEs, END; one that fits a single chunk is an END alone.
+
+    Raises:
+        MessageError: at the first chunk out of order, or beyond the limit.
+    """
+    size, inside = 0, False
+    for chunk in chunks:
+        state = chunk.transfer_state
+        admitted = (MIDDLE, END) if inside else (BEGIN, END)
+        if state not in admitted:
+            raise MessageError(f"transfer state {state} is out of order; expected one of {admitted}")
+        size += len(chunk.data)
+        if size > max_message_bytes:
+            raise MessageError(
+                f"a message exceeds transport.max_message_bytes ({max_message_bytes}); raise it if it is yours"
+            )
+        inside = state != END
+        size = size if inside else 0
+        yield chunk
+
+
 def start_server(
-    service: BroadcastLearnerService, host: str, port: int, actors: int
+    service: BroadcastLearnerService, host: str, port: int, actors: int, tls: TlsConfig | None = None
 ) -> tuple[grpc.Server, int]:
-    """Serve on `host:port` (0: any free port) with threads for `actors` actors.
+    """Serve on `host:port` (0: any free port) with threads for `actors` actors, under mutual TLS if given.
 
     Returns:
         The running server and its real port.
@@ -121,7 +159,10 @@ def start_server(
     services_pb2_grpc.add_LearnerServiceServicer_to_server(service, server)
     bound, reason = 0, "already in use"
     try:
-        bound = server.add_insecure_port(f"{host}:{port}")
+        if tls is not None and tls.enabled:
+            bound = server.add_secure_port(f"{host}:{port}", server_credentials(tls))
+        else:
+            bound = server.add_insecure_port(f"{host}:{port}")
     except RuntimeError as error:
         reason = str(error)
     if bound == 0:

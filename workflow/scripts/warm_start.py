@@ -53,6 +53,7 @@ def train_command(experiment: dict[str, Any], dataset: Path, output_dir: Path) -
         "--num_workers=1",
         "--env_eval_freq=0",
         "--wandb.enable=false",
+        *(f"--{key}={_flag_value(value)}" for key, value in warm_start["settings"].items()),
         *policy_flags(experiment),
     ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from lerobot.configs.policies import PreTrainedConfig
 from lerobot.rl.algorithms.configs import RLAlgorithmConfig
@@ -159,6 +159,19 @@ class PiRLConfig(RLAlgorithmConfig):
     autocast: bool = False
 
     policy_config: PreTrainedConfig | None = None
+
+    # A run in progress cannot change these: its tensors or its behaviour policy depend on them.
+    fixed_on_resume: ClassVar[tuple[str, ...]] = (
+        "variant",
+        "stochastic_steps",
+        "denoising_steps",
+        "executed_dims",
+        "advantage",
+        "trainable",
+        "critic_input",
+        "critic_hidden",
+        "critic_pooling_queries",
+    )
 
     @classmethod
     def from_policy_config(cls, policy_cfg: Any) -> PiRLConfig:

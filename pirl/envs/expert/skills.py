@@ -20,7 +20,7 @@ from pirl.envs.expert.motion import (
 from pirl.envs.expert.scene import Scene
 
 DOWN = np.array([0.0, 0.0, -1.0])
-_CLEARANCE = 0.03  # m between what is carried and what it passes over
+_CLEARANCE = 0.05  # m between what is carried and what it passes over
 _CLOSE_STEPS, _OPEN_STEPS = 10, 6
 _PRESS = 0.2  # action that keeps a flat object under the fingers; pressing harder makes it stick
 _EMPTY_GAP = 0.002  # m: fingers this close hold nothing

@@ -1,0 +1,48 @@
+"""The command line that the warm start gives to stock lerobot-train."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pirl.experiment.config import load_experiment
+
+SCRIPT = Path(__file__).parents[2] / "workflow" / "scripts" / "warm_start.py"
+
+
+@pytest.fixture(scope="module")
+def stage():
+    spec = importlib.util.spec_from_file_location("warm_start_stage", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def command(stage, tmp_path: Path, **warm_start) -> list[str]:
+    path = tmp_path / "tiny.yaml"
+    settings = {
+        "type": "xvla",
+        "tokenizer_name": "builtin",
+        "hidden_size": 32,
+        "freeze_vision_encoder": False,
+    }
+    path.write_text(yaml.safe_dump({"policy": {"settings": settings}, "warm_start": warm_start, "seed": 3}))
+    return stage.train_command(load_experiment(path), Path("data/demos/tiny/xvla"), tmp_path / "out")
+
+
+def test_the_experiment_becomes_flags_of_lerobot_train(stage, tmp_path):
+    words = command(stage, tmp_path, steps=7, batch_size=5)
+    assert words[0].endswith("lerobot-train")
+    assert {"--steps=7", "--batch_size=5", "--seed=3", "--policy.hidden_size=32"} <= set(words)
+    assert "--policy.freeze_vision_encoder=false" in words
+    (tokenizer,) = [word for word in words if word.startswith("--policy.tokenizer_name=")]
+    assert (Path(tokenizer.split("=")[1]) / "tokenizer.json").is_file()
+
+
+def test_any_setting_of_lerobot_train_can_be_given(stage, tmp_path):
+    settings = {"use_policy_training_preset": False, "optimizer.type": "adamw", "optimizer.lr": 1e-3}
+    words = command(stage, tmp_path, settings=settings)
+    assert {"--use_policy_training_preset=false", "--optimizer.type=adamw", "--optimizer.lr=0.001"} <= set(
+        words
+    )
