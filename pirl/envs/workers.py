@@ -21,8 +21,8 @@ Task = tuple[str, int]
 # A worker that dies this often in a row without an answer will not do better the next time.
 MAX_DEATHS = 3
 GOODBYE_S = 5.0
-# Niceness of workers: where they fill all cores, a caller that has an answer to read must not wait for the end of
-# their time slice, or a worker waits idly for its next command.
+# Niceness of workers: where they fill all cores, a caller that has an answer to read must not wait for the
+# end of their time slice, or a worker waits idly for its next command.
 CALLER_FIRST = 10
 # Many workers share the cores: neither numerics nor Mesa's software renderer should start threads of its own.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "LP_NUM_THREADS": "0"}

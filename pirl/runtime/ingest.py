@@ -30,8 +30,9 @@ class IntakeCounters:
 class Intake:
     """Moves transitions from the transport's queues into the buffer.
 
-    What does not fit `schema` is refused and counted. Every episode carries the actor's id and its own running number, so repeats are dropped and gaps are
-    counted. `recent` holds the latest outcomes for the windowed rollout success.
+    What does not fit `schema` is refused and counted. Every episode carries the actor's id and its own
+    running number, so repeats are dropped and counted. `recent` holds the latest outcomes for the windowed
+    rollout success.
     """
 
     transition_queue: Queue

@@ -130,7 +130,7 @@ def well_formed(chunks: Iterator[Any], max_message_bytes: int) -> Iterator[Any]:
         size += len(chunk.data)
         if size > max_message_bytes:
             raise MessageError(
-                f"a message exceeds transport.max_message_bytes ({max_message_bytes}); raise it if it is yours"
+                f"a message exceeds transport.max_message_bytes ({max_message_bytes}); raise it if need be"
             )
         inside = state != END
         size = size if inside else 0

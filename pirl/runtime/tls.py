@@ -50,8 +50,9 @@ def check_exposure(host: str, tls: TlsConfig, insecure: bool) -> None:
     elif not is_loopback(host):
         if not insecure:
             raise ValueError(
-                f"transport.host: {host} can be reached from other machines; give transport.tls.{{ca,cert,key}} "
-                "(pirl-certs makes them), or --transport.insecure=true on a network where you trust everybody"
+                f"transport.host: {host} can be reached from other machines; give "
+                "transport.tls.{ca,cert,key} (pirl-certs makes them), or "
+                "--transport.insecure=true on a network where you trust everybody"
             )
         logging.warning("transport.insecure: whoever reaches %s can send data to this run", host)
 
