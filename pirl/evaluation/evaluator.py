@@ -1,4 +1,4 @@
-"""Runs planned episodes with a policy, in parallel workers, one forward pass for all that wait."""
+"""Runs planned episodes with a policy, in parallel workers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,7 +19,8 @@ from tqdm import tqdm
 from pirl.envs.tasks import get_task
 from pirl.envs.workers import EnvWorkers, WorkerResult
 from pirl.evaluation.plan import PlannedEpisode
-from pirl.files import read_json_lines
+from pirl.evaluation.randomness import Randomness
+from pirl.files import read_json_lines, write_text_atomically
 from pirl.policies.processing import PolicyProcessing
 
 MAX_LOST_PER_EPISODE = 3
@@ -59,11 +60,16 @@ class EvaluationError(RuntimeError):
 class _Running:
     episode: PlannedEpisode
     began: float
-    frames: list[np.ndarray]
+    randomness: Randomness
+    frames: list[np.ndarray] = field(default_factory=list)
 
 
 class Evaluator:
-    """Evaluates one policy; results are appended to a JSON-lines file, so an interrupted run goes on."""
+    """Evaluates one policy; results are appended to a JSON-lines file, so an interrupted run goes on.
+
+    Every episode draws its policy's noise from a generator of its own and is decided for alone: neither the
+    number of workers, nor their order, nor an interruption changes an outcome.
+    """
 
     def __init__(
         self,
@@ -76,6 +82,17 @@ class Evaluator:
         video_dir: Path | None = None,
         videos: int = 0,
     ) -> None:
+        """Set up.
+
+        Args:
+            policy: decides.
+            processing: the policy's pipelines.
+            workers: environments to decide in.
+            chunk_size: executed steps per decision.
+            seed: added to each start's seed, begins the episode's random numbers.
+            video_dir: where films go; None films nothing.
+            videos: how many of a plan's episodes are filmed, evenly spread over it.
+        """
         self._policy = policy
         self._processing = processing
         self._workers = workers
@@ -83,6 +100,7 @@ class Evaluator:
         self._seed = seed
         self._video_dir = video_dir
         self._videos = videos
+        self._filmed: set[tuple[str, int, str, int, int]] = set()
 
     def run(self, plan: list[PlannedEpisode], records_path: Path, label: str) -> list[EpisodeRecord]:
         """Run the episodes of `plan` that `records_path` does not hold yet.
@@ -93,9 +111,13 @@ class Evaluator:
         Raises:
             EvaluationError: when an episode's worker died three times.
         """
-        records_path.parent.mkdir(parents=True, exist_ok=True)
         done = {record.key: record for record in read_records(records_path)}
-        torch.manual_seed(self._seed)
+        write_text_atomically(
+            records_path, "".join(_line(record) for record in done.values())
+        )  # no torn line
+        self._filmed = {
+            _key(episode) for episode in plan[:: max(1, len(plan) // max(1, self._videos))][: self._videos]
+        }
         remaining = deque(episode for episode in plan if _key(episode) not in done)
         with (
             open(records_path, "a", encoding="utf-8") as file,
@@ -104,7 +126,7 @@ class Evaluator:
 
             def keep(record: EpisodeRecord) -> None:
                 done[record.key] = record
-                file.write(json.dumps(asdict(record)) + "\n")
+                file.write(_line(record))
                 file.flush()
                 bar.update()
 
@@ -142,23 +164,22 @@ class Evaluator:
             self._decide(ready, running)
 
     def _begin(self, worker: int, episode: PlannedEpisode, running: dict[int, _Running]) -> None:
-        running[worker] = _Running(episode, time.perf_counter(), [])
+        randomness = Randomness(self._seed + episode.start.seed)
+        running[worker] = _Running(episode, time.perf_counter(), randomness)
         self._workers.reset(worker, (episode.suite, episode.task_id), episode.start)
 
     def _decide(self, ready: list[WorkerResult], running: dict[int, _Running]) -> None:
-        if not ready:
-            return
-        episodes = [running[result.worker].episode for result in ready]
-        instructions = [get_task(episode.suite, episode.task_id).language for episode in episodes]
-        observation = self._processing.encode([result.observation or {} for result in ready], instructions)
-        with torch.inference_mode():
-            chunk = self._policy(observation)[:, : self._chunk_size]
-        actions = self._processing.decode(chunk)
-        for result, action in zip(ready, actions, strict=True):
+        for result in ready:
+            current = running[result.worker]
+            instruction = get_task(current.episode.suite, current.episode.task_id).language
+            observation = self._processing.encode([result.observation or {}], [instruction])
+            with current.randomness, torch.inference_mode():
+                chunk = self._policy(observation)[:, : self._chunk_size]
+            action = self._processing.decode(chunk)[0]
             self._workers.step(result.worker, np.ascontiguousarray(action))
 
     def _film(self, current: _Running, observation: dict[str, Any] | None) -> None:
-        if self._video_dir is not None and observation is not None and self._videos > 0:
+        if self._video_dir is not None and observation is not None and _key(current.episode) in self._filmed:
             image = next(iter(observation["pixels"].values()))
             current.frames.append(image[::-1, ::-1].copy())
 
@@ -178,16 +199,15 @@ class Evaluator:
         )
 
     def _write_video(self, current: _Running, success: bool) -> str | None:
-        """Keep the first few episodes as animated pictures, one frame per decision."""
-        if self._video_dir is None or self._videos <= 0:
+        """Keep a filmed episode as an animated picture, one frame per decision."""
+        if self._video_dir is None or not current.frames:
             return None
         from PIL import Image
 
-        self._videos -= 1
         self._video_dir.mkdir(parents=True, exist_ok=True)
         episode = current.episode
         outcome = "success" if success else "failure"
-        name = f"{episode.suite}_{episode.task_id}_{episode.start.kind}{episode.start.index}_{outcome}.gif"
+        name = f"{episode.suite}_{episode.task_id}_{episode.start.kind}{episode.start.seed}_{outcome}.gif"
         frames = [Image.fromarray(frame).resize((192, 192)) for frame in current.frames]
         frames[0].save(self._video_dir / name, save_all=True, append_images=frames[1:], duration=200, loop=0)
         return name
@@ -196,6 +216,10 @@ class Evaluator:
 def _key(episode: PlannedEpisode) -> tuple[str, int, str, int, int]:
     start = episode.start
     return (episode.suite, episode.task_id, start.kind, start.index, start.seed)
+
+
+def _line(record: EpisodeRecord) -> str:
+    return json.dumps(asdict(record)) + "\n"
 
 
 def read_records(path: Path) -> list[EpisodeRecord]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ from pirl.evaluation.plan import PlannedEpisode
 from pirl.evaluation.policy import load_policy
 from pirl.evaluation.summary import summarise
 from pirl.experiment.recipes import environment_settings
-from pirl.files import write_json_atomically
+from pirl.files import write_json_atomically, write_text_atomically
+
+PACKAGE = Path(__file__).parents[1]
 
 
 def evaluate_policy(
@@ -27,6 +31,9 @@ def evaluate_policy(
 ) -> list[EpisodeRecord]:
     """Run `plan` and return one record per episode; goes on where an interrupted run stopped.
 
+    Records gather in a file beside `records_path` that is named after everything that decides outcomes; a
+    stage that has used them calls `forget_progress`.
+
     Args:
         experiment: a complete experiment.
         policy_folder: a standard LeRobot policy folder.
@@ -36,6 +43,10 @@ def evaluate_policy(
         video_dir: where to keep the first few episodes as pictures.
     """
     simulation = experiment["simulation"]
+    progress = records_path.with_name(
+        f"{records_path.name}.{_fingerprint(experiment, policy_folder)}.partial"
+    )
+    forget_progress(records_path, keep=progress)
     policy = load_policy(policy_folder, environment_settings(experiment))
     tasks = sorted({(episode.suite, episode.task_id) for episode in plan})
     workers = EnvWorkers(
@@ -59,9 +70,32 @@ def evaluate_policy(
             video_dir=video_dir,
             videos=experiment["evaluation"]["videos"] if video_dir else 0,
         )
-        return evaluator.run(plan, records_path, label)
+        records = evaluator.run(plan, progress, label)
+        write_text_atomically(records_path, "".join(json.dumps(asdict(record)) + "\n" for record in records))
+        return records
     finally:
         workers.close()
+
+
+def forget_progress(records_path: Path, keep: Path | None = None) -> None:
+    """Remove the progress of evaluations that are finished or of other policies, settings or code."""
+    for progress in records_path.parent.glob(f"{records_path.name}.*.partial"):
+        if progress != keep:
+            progress.unlink()
+
+
+def _fingerprint(experiment: dict[str, Any], policy_folder: Path) -> str:
+    """Of all that decides an episode's outcome: policy, simulation, protocol, seed and code."""
+    digest = hashlib.sha256()
+    settings = {key: experiment[key] for key in ("simulation", "evaluation", "seed")}
+    settings["simulation"] = {k: v for k, v in settings["simulation"].items() if k != "workers"}
+    digest.update(json.dumps(settings, sort_keys=True).encode())
+    code = [
+        path for package in ("envs", "evaluation", "policies") for path in (PACKAGE / package).rglob("*.py")
+    ]
+    for path in sorted([*code, *(path for path in Path(policy_folder).glob("*") if path.is_file())]):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def protocol(experiment: dict[str, Any], plan: list[PlannedEpisode]) -> dict[str, Any]:
@@ -92,7 +126,6 @@ def final_test(
     """Run one final test; write its summary as `<results>/<recipe>/<protocol_name>.json` and return it."""
     folder = results / recipe
     records_path = folder / f"{protocol_name}_episodes.jsonl"
-    records_path.unlink(missing_ok=True)
     began = time.perf_counter()
     records = evaluate_policy(
         experiment, folder / "policy", plan, records_path, f"{protocol_name} {recipe}", video_dir=video_dir
@@ -102,7 +135,10 @@ def final_test(
         "episodes_file": records_path.name,
         "wall_s": time.perf_counter() - began,
     }
+    if video_dir is not None:
+        _remove_others(video_dir, {record.video for record in records})
     write_json_atomically(folder / f"{protocol_name}.json", summary)
+    forget_progress(records_path)
     return summary
 
 
@@ -110,3 +146,10 @@ def trained_steps(results: Path, recipe: str) -> int:
     """Environment steps behind a recipe's selected checkpoint; 0 for a warm start."""
     selected = json.loads((results / recipe / "selected.json").read_text())["selected_checkpoint"]
     return int(selected) if selected.isdigit() else 0
+
+
+def _remove_others(video_dir: Path, names: set[str | None]) -> None:
+    """Films of earlier evaluations."""
+    for path in video_dir.glob("*.gif"):
+        if path.name not in names:
+            path.unlink()

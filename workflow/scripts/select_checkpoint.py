@@ -5,7 +5,6 @@ python workflow/scripts/select_checkpoint.py --config configs/smoke.yaml --recip
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from lerobot.utils.constants import PRETRAINED_MODEL_DIR
 
 from pirl.evaluation.evaluator import EpisodeRecord
 from pirl.evaluation.plan import selection_plan
-from pirl.evaluation.run import evaluate_policy, protocol
+from pirl.evaluation.run import evaluate_policy, forget_progress, protocol
 from pirl.evaluation.selection import RULE, evaluate_candidates, list_checkpoints, select
 from pirl.experiment.stage import stage, stage_parser
 from pirl.files import write_json_atomically
@@ -30,7 +29,6 @@ def main(args: list[str] | None = None) -> None:
         experiment, results = run.experiment, run.results
         plan = selection_plan(experiment)
         records_dir = arguments.run_dir / "selection"
-        shutil.rmtree(records_dir, ignore_errors=True)
 
         def evaluate(checkpoint: Path) -> list[EpisodeRecord]:
             records = records_dir / f"{checkpoint.name}.jsonl"
@@ -57,6 +55,8 @@ def main(args: list[str] | None = None) -> None:
                 "candidates": [asdict(c) | {"success_rate": c.success_rate} for c in candidates],
             },
         )
+        for checkpoint in list_checkpoints(arguments.run_dir):
+            forget_progress(records_dir / f"{checkpoint.name}.jsonl")
 
 
 if __name__ == "__main__":

@@ -5,8 +5,6 @@ python workflow/scripts/smoke_eval.py --config configs/smoke.yaml --recipe sac [
 
 from __future__ import annotations
 
-import shutil
-
 from pirl.evaluation.plan import smoke_plan, wide_plan
 from pirl.evaluation.run import final_test, trained_steps
 from pirl.experiment.stage import stage, stage_parser
@@ -24,8 +22,6 @@ def main(args: list[str] | None = None) -> None:
     with stage(protocol, arguments, arguments.recipe) as run:
         plan = wide_plan(run.experiment) if arguments.wide else smoke_plan(run.experiment)
         videos = None if arguments.wide else run.results / arguments.recipe / "videos"
-        if videos is not None:
-            shutil.rmtree(videos, ignore_errors=True)
         summary = final_test(run.experiment, run.results, arguments.recipe, protocol, plan, video_dir=videos)
         run.tracker.log_evaluation(summary, protocol, trained_steps(run.results, arguments.recipe))
 

@@ -1,0 +1,87 @@
+"""Outcomes depend on policy, start and seed alone: not on workers, order or interruptions."""
+
+import numpy as np
+import pytest
+import torch
+
+from pirl.envs.workers import EnvWorkers
+from pirl.evaluation.evaluator import Evaluator, read_records
+from pirl.evaluation.plan import official_episodes
+from pirl.evaluation.randomness import Randomness
+
+PLAN = official_episodes("libero_object", [0], 4)
+CHUNK, MAX_STEPS = 8, 24
+
+
+class Processing:
+    """Passes the hand's position in and actions out."""
+
+    def encode(self, observations, instructions):
+        position = np.stack([observation["robot_state"]["eef"]["pos"] for observation in observations])
+        return {"position": torch.as_tensor(position)}
+
+    def decode(self, actions):
+        return actions.numpy()
+
+
+class NoisyPolicy:
+    """Random actions; remembers what it decided, where."""
+
+    def __init__(self):
+        self.decisions = []
+
+    def __call__(self, observation):
+        chunk = (0.3 * torch.randn(1, CHUNK, 7)).clamp(-1, 1)
+        self.decisions.append((*observation["position"].flatten().tolist(), *chunk.flatten().tolist()))
+        return chunk
+
+
+@pytest.fixture(scope="module")
+def evaluate():
+    pool = {}
+
+    def evaluate(num_workers, plan, records_path):
+        if num_workers not in pool:
+            pool[num_workers] = EnvWorkers(
+                num_workers, [("libero_object", 0)], chunk_size=CHUNK, max_steps=MAX_STEPS, cameras=()
+            )
+        policy = NoisyPolicy()
+        evaluator = Evaluator(policy, Processing(), pool[num_workers], CHUNK, seed=5)
+        return evaluator.run(plan, records_path, "test"), policy.decisions
+
+    yield evaluate
+    for workers in pool.values():
+        workers.close()
+
+
+def test_workers_and_order_change_nothing(evaluate, tmp_path):
+    _, alone = evaluate(1, PLAN, tmp_path / "one.jsonl")
+    records, together = evaluate(2, PLAN[::-1], tmp_path / "two.jsonl")
+    assert sorted(alone) == sorted(together)
+    assert [record.start_index for record in records] == [3, 2, 1, 0]
+
+
+def test_an_interrupted_evaluation_goes_on_where_it_stopped(evaluate, tmp_path):
+    _, whole = evaluate(2, PLAN, tmp_path / "whole.jsonl")
+    path = tmp_path / "torn.jsonl"
+    _, before = evaluate(2, PLAN[:2], path)
+    with open(path, "a") as file:
+        file.write('{"suite": "libero_obj')
+    records, after = evaluate(2, PLAN, path)
+    assert sorted(before + after) == sorted(whole)
+    assert [record.start_index for record in records] == [0, 1, 2, 3]
+    assert len(read_records(path)) == 4
+
+
+def test_an_episodes_numbers_are_its_own():
+    torch.manual_seed(1)
+    expected_outside = torch.rand(4)
+    expected_inside = torch.rand(4, generator=torch.Generator().manual_seed(7))
+    torch.manual_seed(1)
+    randomness, inside, outside = Randomness(7), [], []
+    for _ in range(4):
+        with randomness:
+            inside.append(torch.rand(1))
+        outside.append(torch.rand(1))
+    assert torch.equal(torch.cat(inside), expected_inside)
+    assert torch.equal(torch.cat(outside), expected_outside)
