@@ -5,12 +5,14 @@ python workflow/scripts/select_checkpoint.py --config configs/smoke.yaml --recip
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 
 from lerobot.utils.constants import PRETRAINED_MODEL_DIR
 
 from pirl.evaluation.evaluator import EpisodeRecord
+from pirl.evaluation.model_card import write_model_card
 from pirl.evaluation.plan import selection_plan
 from pirl.evaluation.run import evaluate_policy, forget_progress, protocol
 from pirl.evaluation.selection import RULE, evaluate_candidates, list_checkpoints, select
@@ -45,7 +47,9 @@ def main(args: list[str] | None = None) -> None:
             )
         best = select(candidates)
         folder = arguments.run_dir / "checkpoints" / best.checkpoint / PRETRAINED_MODEL_DIR
-        export_policy(folder, results / arguments.recipe / "policy")
+        selected = export_policy(folder, results / arguments.recipe / "policy")
+        policy_type = json.loads((selected / "config.json").read_text())["type"]
+        write_model_card(selected, experiment, arguments.recipe, policy_type, best)
         write_json_atomically(
             results / arguments.recipe / "selected.json",
             {
