@@ -22,11 +22,13 @@ from pirl.envs.starts import StartKind
 from pirl.envs.workers import EnvWorkers
 from pirl.runtime.agent import Agent, build_agent
 from pirl.runtime.client import LearnerClient, LearnerUnreachable
-from pirl.runtime.configuration import ConfigError, OnlineTrainConfig, parse_config
+from pirl.runtime.configuration import (
+    EPISODES_PER_INCARNATION,
+    ConfigError,
+    OnlineTrainConfig,
+    parse_config,
+)
 from pirl.runtime.rollout import Episode, EpisodeCollector, cycle_starts
-
-# Episode numbers of a restarted actor begin at the next multiple, so none repeats (exact in float32).
-EPISODES_PER_INCARNATION = 100_000
 
 
 class Actor:

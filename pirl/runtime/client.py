@@ -27,6 +27,14 @@ from pirl.runtime.messages import split_control
 from pirl.runtime.tls import channel_credentials
 
 _END = None
+RETRY_S = 1.0
+# A learner that is restarting, a network that stalls.
+MENDABLE = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.CANCELLED,
+    grpc.StatusCode.UNKNOWN,
+)
 
 
 class LearnerUnreachable(ConnectionError):
@@ -66,9 +74,9 @@ class _WeightsInbox:
 class LearnerClient:
     """Connection of one actor to the learner.
 
-    Transitions and interaction messages are queued and sent in order by background threads; the newest
-    parameters wait in a queue until the actor asks for them. Queues are bounded: when the learner does
-    not keep up, `send_episode` blocks.
+    Episodes and interaction messages are queued and sent in order by background threads, one call each: a
+    call returns when the learner has the message, else it is made again. The newest parameters wait until the
+    actor asks for them. Queues are bounded: when the learner lags or is away, `send_episode` blocks.
     """
 
     def __init__(self, config: TransportConfig) -> None:
@@ -93,13 +101,13 @@ class LearnerClient:
         Raises:
             LearnerUnreachable: when it does not answer within `transport.connect_timeout_s`.
         """
-        deadline = time.monotonic() + self._config.connect_timeout_s
+        patience = _Patience(self._config.connect_timeout_s)
         while True:
             try:
                 self._stub.Ready(services_pb2.Empty(), timeout=5.0)
                 break
             except grpc.RpcError as error:
-                if time.monotonic() > deadline:
+                if patience.is_over():
                     raise LearnerUnreachable(
                         f"transport.host, transport.port: no learner answers at {self._address} within "
                         f"{self._config.connect_timeout_s:.0f} s ({error.code().name}); "
@@ -115,7 +123,11 @@ class LearnerClient:
         ]
 
     def send_episode(self, transitions: list[Transition], interaction: dict[str, Any]) -> None:
-        """Queue one complete episode and its summary."""
+        """Queue one complete episode and its summary.
+
+        Raises:
+            LearnerUnreachable: when the learner has gone before the run was over.
+        """
         self._put(self._transitions, transitions_to_bytes(transitions))
         self._put(self._interactions, python_object_to_bytes(interaction))
 
@@ -138,9 +150,8 @@ class LearnerClient:
     def close(self, flush_s: float = 10.0) -> None:
         """Send what is queued, then leave."""
         if not self._failure:
-            for queue in (self._transitions, self._interactions):
+            for queue, sender in zip((self._transitions, self._interactions), self._senders, strict=False):
                 queue.put(_END)
-            for sender in self._senders:
                 sender.join(timeout=flush_s)
         self._closed.set()
         self._channel.close()
@@ -163,21 +174,20 @@ class LearnerClient:
                 logging.debug("[ACTOR] waiting for the learner to take messages")
 
     def _receive_parameters(self) -> None:
-        try:
-            stream = self._stub.StreamParameters(services_pb2.Empty())
-            receive_bytes_in_chunks(stream, self._inbox, self._closed, log_prefix="[ACTOR] parameters")
-            if not self.finished:
-                self._failure = f"the learner at {self._address} closed the parameter stream"
-        except (grpc.RpcError, ValueError) as error:
-            self._note_failure(error)
+        """Keep a parameter stream open; a learner that went away may come back."""
+        patience = _Patience(self._config.reconnect_timeout_s)
+        while not self._leaving():
+            try:
+                stream = self._stub.StreamParameters(services_pb2.Empty())
+                watched = patience.renewed_by(stream)
+                receive_bytes_in_chunks(watched, self._inbox, self._closed, log_prefix="[ACTOR] parameters")
+            except (grpc.RpcError, ValueError) as error:
+                self._wait_or_give_up(error, patience)
+            else:
+                time.sleep(self._config.poll_s)  # the stream ended: over, or a learner that was stopped
 
     def _send(self, call: Any, message_class: Any, queue: Queue) -> None:
-        try:
-            call(self._messages(queue, message_class))
-        except (grpc.RpcError, ValueError) as error:
-            self._note_failure(error)
-
-    def _messages(self, queue: Queue, message_class: Any) -> Iterator[Any]:
+        """Deliver one message after the other, each until the learner has it."""
         while not self._closed.is_set():
             try:
                 data = queue.get(timeout=self._config.poll_s)
@@ -185,9 +195,40 @@ class LearnerClient:
                 continue
             if data is _END:
                 return
-            yield from send_bytes_in_chunks(data, message_class)
+            patience = _Patience(self._config.reconnect_timeout_s)
+            while not self._leaving():
+                try:
+                    call(send_bytes_in_chunks(data, message_class), timeout=self._config.reconnect_timeout_s)
+                    break
+                except (grpc.RpcError, ValueError) as error:
+                    self._wait_or_give_up(error, patience)
 
-    def _note_failure(self, error: Exception) -> None:
-        if not self._closed.is_set():
-            code = error.code().name if isinstance(error, grpc.RpcError) else str(error)
-            self._failure = self._failure or f"the learner at {self._address} went away ({code})"
+    def _leaving(self) -> bool:
+        return self._closed.is_set() or self.finished or self._failure is not None
+
+    def _wait_or_give_up(self, error: Exception, patience: _Patience) -> None:
+        """After a failed call: wait a moment, or note a failure that will not mend."""
+        code = error.code() if isinstance(error, grpc.RpcError) else None
+        name = code.name if code is not None else str(error)
+        if code not in MENDABLE or patience.is_over():
+            self._failure = self._failure or f"the learner at {self._address} went away ({name})"
+        else:
+            logging.warning("[ACTOR] the learner at %s is away (%s); trying again", self._address, name)
+            self._closed.wait(RETRY_S)
+
+
+class _Patience:
+    """How long to go on trying; renewed by every sign of life."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._until = time.monotonic() + seconds
+
+    def is_over(self) -> bool:
+        return time.monotonic() > self._until
+
+    def renewed_by(self, stream: Iterator[Any]) -> Iterator[Any]:
+        for item in stream:
+            self._until = time.monotonic() + self._seconds
+            yield item
+        self._until = time.monotonic() + self._seconds

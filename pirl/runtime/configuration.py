@@ -26,6 +26,9 @@ from pirl.runtime.tls import TlsConfig, check_exposure
 if TYPE_CHECKING:
     from lerobot.envs.configs import LiberoEnv
 
+# Episode numbers of a restarted actor begin at the next multiple, so none repeats (exact in float32).
+EPISODES_PER_INCARNATION = 100_000
+
 
 class ConfigError(ValueError):
     """A setting is missing or wrong; the message names the key and the remedy."""
@@ -41,6 +44,8 @@ class TransportConfig:
     port: int = 0
     # Seconds an actor waits for the learner's Ready before it gives up.
     connect_timeout_s: float = 120.0
+    # Seconds an actor keeps trying after the learner has gone; it may be restarting.
+    reconnect_timeout_s: float = 180.0
     # Seconds a queue read blocks before it looks at the shutdown flag again.
     poll_s: float = 0.2
     # Seconds between new weights for actors of off-policy algorithms (on-policy: after every update).

@@ -129,6 +129,7 @@ class TrainingHistory:
             "wall_s": wall_s,
             "refused_messages": counters.refused_messages,
             "repeated_episodes": counters.repeated_episodes,
+            "missing_episodes": intake.missing_episodes,
             "lost_episodes": sum(actor["lost_episodes"] for actor in actors),
             "timings_s": {
                 "update": update_s,

@@ -10,6 +10,7 @@ from queue import Empty, Queue
 from lerobot.rl.buffer import ReplayBuffer
 from lerobot.utils.transition import Transition
 
+from pirl.runtime.configuration import EPISODES_PER_INCARNATION
 from pirl.runtime.messages import MessageError, decode_interaction, decode_transitions
 from pirl.runtime.schema import TransitionSchema
 
@@ -63,6 +64,16 @@ class Intake:
     def recent_success_rate(self) -> float:
         """Success under exploration noise over the latest episodes; NaN before the first."""
         return sum(self.recent) / len(self.recent) if self.recent else float("nan")
+
+    @property
+    def missing_episodes(self) -> int:
+        """Episodes that an actor must have sent between two that came, and that did not come."""
+        missing = 0
+        for seen in self._seen.values():
+            for incarnation in {episode // EPISODES_PER_INCARNATION for episode in seen}:
+                numbers = [n for n in seen if n // EPISODES_PER_INCARNATION == incarnation]
+                missing += max(numbers) - min(numbers) + 1 - len(numbers)
+        return missing
 
     def _take_transitions(self, data: bytes) -> None:
         try:

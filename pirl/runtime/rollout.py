@@ -41,7 +41,6 @@ class _Slot:
 
     task: Task
     start: Start
-    episode_id: int
     began: float
     observation: dict[str, Any] | None = None
     transitions: list[Transition] = field(default_factory=list)
@@ -124,7 +123,7 @@ class EpisodeCollector:
     def _begin(self, worker: int) -> _Slot:
         task, start = next(self._starts)
         self._workers.reset(worker, task, start)
-        return _Slot(task, start, next(self._episode_ids), time.perf_counter())
+        return _Slot(task, start, time.perf_counter())
 
     def _advance(
         self, ready: list[int], slots: dict[int, _Slot], policy_version: int
@@ -142,7 +141,7 @@ class EpisodeCollector:
             if slot.result is not None:
                 _complete(slot.transitions[-1], slot.result, state)
                 if slot.result.terminated or slot.result.truncated:
-                    finished.append((_episode(slot), worker))
+                    finished.append((self._finish(slot), worker))
                     continue
             deciding.append(row)
         if deciding:
@@ -176,7 +175,7 @@ class EpisodeCollector:
         """A transition whose outcome is not known yet."""
         numbers = {
             "policy_version": policy_version,
-            "episode_id": slot.episode_id,
+            "episode_id": -1,  # counted when the episode is complete, so that none is missing
             "decision_index": len(slot.transitions),
             "actor_id": self._actor_id,
             "executed_steps": 0,
@@ -193,6 +192,23 @@ class EpisodeCollector:
             complementary_info=complementary,
         )
 
+    def _finish(self, slot: _Slot) -> Episode:
+        """Number a complete episode; numbers leave no gap, so that the learner can tell what was lost."""
+        result, number = slot.result, torch.tensor([float(next(self._episode_ids))])
+        assert result is not None
+        for transition in slot.transitions:
+            info = transition["complementary_info"]
+            assert info is not None
+            info["episode_id"] = number.clone()
+        return Episode(
+            task=slot.task,
+            start=slot.start,
+            transitions=slot.transitions,
+            success=bool(result.info["is_success"]),
+            env_steps=int(result.info["env_steps"]),
+            wall_s=time.perf_counter() - slot.began,
+        )
+
 
 def _complete(transition: Transition, result: WorkerResult, next_state: dict[str, Tensor]) -> None:
     transition["reward"] = float(result.reward)
@@ -202,16 +218,3 @@ def _complete(transition: Transition, result: WorkerResult, next_state: dict[str
     info = transition["complementary_info"]
     assert info is not None
     info["executed_steps"] = torch.tensor([float(result.info["executed_steps"])])
-
-
-def _episode(slot: _Slot) -> Episode:
-    result = slot.result
-    assert result is not None
-    return Episode(
-        task=slot.task,
-        start=slot.start,
-        transitions=slot.transitions,
-        success=bool(result.info["is_success"]),
-        env_steps=int(result.info["env_steps"]),
-        wall_s=time.perf_counter() - slot.began,
-    )

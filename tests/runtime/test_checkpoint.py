@@ -4,35 +4,19 @@ import json
 import shutil
 import sys
 from dataclasses import asdict
-from pathlib import Path
 
 import pytest
 import torch
-from lerobot.envs.configs import LiberoEnv
 from lerobot.rl.data_sources import OnlineOfflineMixer
 
-from pirl.policies.processing import PolicyProcessing
-from pirl.policies.tokenizer import TOKENIZER_DIR
 from pirl.runtime import checkpoint as checkpoints
 from pirl.runtime.agent import Agent, build_agent
 from pirl.runtime.checkpoint import restore_run, save_run
 from pirl.runtime.configuration import ConfigError, OnlineTrainConfig, latest_checkpoint, parse_config
 from pirl.runtime.ingest import IntakeCounters
 from tests.algorithms.rollouts import record_episodes, store
-from tests.policies.tiny import make_xvla
 
 VARIANTS = ("flow_sde", "flow_noise")
-
-
-@pytest.fixture(scope="module")
-def start_policy(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("policy")
-    policy = make_xvla(tokenizer_name=str(TOKENIZER_DIR))
-    policy.save_pretrained(folder)
-    processing = PolicyProcessing(policy.config, LiberoEnv())
-    processing.preprocessor.save_pretrained(folder)
-    processing.postprocessor.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture

@@ -53,6 +53,14 @@ def test_a_repeated_episode_is_dropped(intake):
     assert intake.counters.episodes == 2
 
 
+def test_gaps_are_counted_within_an_incarnation(intake):
+    for episode in (3, 4, 6, 100_000, 100_001):
+        intake.transition_queue.put(make_episode(0, episode))
+    intake.transition_queue.put(make_episode(1, 9))
+    intake.take(timeout=0.0)
+    assert intake.missing_episodes == 1
+
+
 def test_refused_messages_hurt_nobody_else(intake):
     intake.transition_queue.put(b"noise")
     intake.transition_queue.put(make_episode(0, 0))

@@ -31,7 +31,9 @@ def learner():
     transitions, interactions = Queue(), Queue()
     service = BroadcastLearnerService(board, shutdown, transitions, interactions, poll_s=0.05)
     server, port = start_server(service, "127.0.0.1", 0, actors=3)
-    yield SimpleNamespace(board=board, transitions=transitions, interactions=interactions, port=port)
+    yield SimpleNamespace(
+        board=board, transitions=transitions, interactions=interactions, port=port, server=server
+    )
     shutdown.set()
     server.stop(grace=None).wait()
 
@@ -84,6 +86,45 @@ def test_an_absent_learner_is_named():
     client = LearnerClient(TransportConfig(port=1, connect_timeout_s=0.5))
     with pytest.raises(LearnerUnreachable, match=r"127\.0\.0\.1:1 .*start pirl-learner first"):
         client.connect()
+
+
+def test_a_learner_that_comes_back_gets_every_episode_once():
+    """The server dies with messages under way and another one takes its port."""
+    board, received = ParameterBoard(), Queue()
+    board.publish(state_to_bytes(with_control(WEIGHTS, policy_version=1, finished=False)))
+
+    def serve(port=0):
+        shutdown = threading.Event()
+        service = BroadcastLearnerService(board, shutdown, received, Queue(), poll_s=0.05)
+        return shutdown, *start_server(service, "127.0.0.1", port, actors=1)
+
+    shutdown, server, port = serve()
+    client = connect(port)
+    for episode in range(30):
+        if episode in (5, 15):
+            shutdown.set()
+            server.stop(grace=None).wait()
+        if episode in (10, 20):
+            shutdown, server, _ = serve(port)
+        info = {"episode_id": torch.tensor([float(episode)])}
+        client.send_episode([make_transition(complementary_info=info)], {"actor_id": 0})
+    arrived = [decode_transitions(received.get(timeout=20.0)) for _ in range(30)]
+    client.close()
+    shutdown.set()
+    server.stop(grace=None).wait()
+    assert [int(e[0]["complementary_info"]["episode_id"]) for e in arrived] == list(range(30))
+    assert received.empty()
+
+
+def test_an_actor_gives_up_on_a_learner_that_stays_away(learner):
+    client = LearnerClient(TransportConfig(port=learner.port, poll_s=0.05, reconnect_timeout_s=1.0))
+    client.connect()
+    learner.server.stop(grace=None).wait()
+    with pytest.raises(LearnerUnreachable, match="went away"):
+        for _ in range(300):
+            client.send_episode([make_transition()], {"actor_id": 0})
+            client.take_weights(timeout=0.1)
+    client.close()
 
 
 def test_a_taken_port_is_named(learner):
