@@ -21,7 +21,7 @@ export TOKENIZERS_PARALLELISM := false
 # Idle threads sleep: on a shared machine spinning ones slow a two-thread step tenfold.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help setup report smoke test test-slow test-chaos lint bench-env bench-update mlflow clean
+.PHONY: help setup report smoke test test-slow test-chaos lint bench-env bench-update bench-starts pull mlflow clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -57,8 +57,15 @@ lint: setup ## formatter, linter, types, workflow
 bench-env: setup ## speed of the LIBERO environment against LeRobot's, results/bench/env.json
 	$(RUN) python -m pirl.benchmarks.env
 
+bench-starts: setup ## expert and blind replay from each kind of start, results/bench/starts.json
+	$(RUN) python -m pirl.benchmarks.starts
+
 bench-update: setup ## cost of a PI-RL update against its floor, results/bench/update.json
 	$(RUN) python -m pirl.benchmarks.update
+
+pull: setup ## fetch the artefacts of CONFIG with DVC, and tell Snakemake that they are up to date
+	$(RUN) dvc pull
+	$(RUN) snakemake --configfile $(CONFIG) --cores 1 --touch all
 
 mlflow: setup ## open the MLflow UI on loopback
 	$(RUN) mlflow server --backend-store-uri "sqlite:///$(CURDIR)/mlflow.db" --host 127.0.0.1 --port 5000

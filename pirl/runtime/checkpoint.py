@@ -43,8 +43,21 @@ FIXED_ON_RESUME = (
 )
 
 
-def save_run(config: OnlineTrainConfig, agent: Agent, counters: IntakeCounters, updates: int) -> Path:
+def save_run(
+    config: OnlineTrainConfig,
+    agent: Agent,
+    counters: IntakeCounters,
+    updates: int,
+    success_rate: float | None = None,
+) -> Path:
     """Write a checkpoint named by the environment steps so far; a crash leaves the previous one valid.
+
+    Args:
+        config: the run; `budget.keep_last` and `budget.keep_best` say which earlier checkpoints stay.
+        agent: what is saved.
+        counters: what has arrived so far.
+        updates: how many updates were done.
+        success_rate: latest rollout success, by which the best are kept.
 
     Returns:
         The checkpoint folder.
@@ -71,6 +84,7 @@ def save_run(config: OnlineTrainConfig, agent: Agent, counters: IntakeCounters, 
             "updates": updates,
             "policy_version": getattr(agent.algorithm, "policy_version", 0),
             "counters": asdict(counters),
+            "success_rate": success_rate,
         },
         partial / TRAINING_STATE_DIR / TRAINING_STEP,
     )
@@ -80,7 +94,21 @@ def save_run(config: OnlineTrainConfig, agent: Agent, counters: IntakeCounters, 
     link.unlink(missing_ok=True)
     link.symlink_to(final.name)
     os.replace(link, root / LAST_CHECKPOINT_LINK)
+    if config.budget.keep_last is not None:
+        _prune(root, config.budget.keep_last, config.budget.keep_best)
     return final
+
+
+def _prune(root: Path, keep_last: int, keep_best: int) -> None:
+    """Remove checkpoints that are neither among the newest nor among the best."""
+    folders = sorted(folder for folder in root.glob("[0-9]*") if folder.is_dir())
+    rates = {
+        folder: load_json(folder / TRAINING_STATE_DIR / TRAINING_STEP).get("success_rate") or 0.0
+        for folder in folders
+    }
+    best = sorted(folders, key=lambda folder: -rates[folder])[:keep_best]  # the earliest among equals
+    for folder in set(folders) - set(folders[-keep_last:]) - set(best):
+        shutil.rmtree(folder)
 
 
 def restore_run(config: OnlineTrainConfig, agent: Agent) -> tuple[IntakeCounters, int]:

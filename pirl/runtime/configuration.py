@@ -90,6 +90,9 @@ class BudgetConfig:
     env_steps: int = 20_000
     # Checkpoints written over the run, evenly spaced in environment steps; the last is always written.
     checkpoints: int = 4
+    # Checkpoints kept: the newest `keep_last` (null: all) and the `keep_best` by rollout success.
+    keep_last: int | None = None
+    keep_best: int = 1
     # Abort when neither an environment step nor an update happened for this long.
     stall_s: float = 600.0
 
@@ -163,6 +166,7 @@ class OnlineTrainConfig(TrainRLServerPipelineConfig):
             ("rollout.workers", self.rollout.workers),
             ("budget.env_steps", self.budget.env_steps),
             ("rollout.chunk_size", self.rollout.chunk_size),
+            ("budget.keep_last", 1 if self.budget.keep_last is None else self.budget.keep_last),
         ):
             if value < 1:
                 raise ConfigError(f"{key}: must be at least 1, got {value}")

@@ -172,7 +172,14 @@ class Learner:
         return (math.floor(env_steps / spacing) + 1) * spacing
 
     def _checkpoint(self) -> None:
-        folder = save_run(self._config, self._agent, self._intake.counters, self._updates)
+        rate = self._intake.recent_success_rate
+        folder = save_run(
+            self._config,
+            self._agent,
+            self._intake.counters,
+            self._updates,
+            success_rate=rate if math.isfinite(rate) else None,
+        )
         self._history.note_checkpoint(folder, self._intake)
         self._checkpointed_at = self._intake.counters.env_steps
         self._next_checkpoint = self._checkpoint_after(self._checkpointed_at)

@@ -160,3 +160,12 @@ def test_settings_that_may_change_do_not_hinder_a_resume(parse):
     save_run(config, agent, IntakeCounters(env_steps=48), updates=1)
     changed = parse("--resume=true", actor_lr=3e-5, episodes_per_update=8)
     restore_run(changed, open_agent(changed))
+
+
+def test_the_newest_and_the_best_are_kept(parse):
+    config = parse("--budget.keep_last=2", "--budget.keep_best=1")
+    agent = open_agent(config)
+    for steps, rate in ((100, 0.2), (200, 0.8), (300, 0.8), (400, 0.1), (500, None)):
+        save_run(config, agent, IntakeCounters(env_steps=steps), updates=1, success_rate=rate)
+    folders = sorted(int(path.name) for path in (config.output_dir / "checkpoints").glob("[0-9]*"))
+    assert folders == [200, 400, 500]
