@@ -108,8 +108,10 @@ def test_a_stall_ends_the_run(tmp_path):
     assert_no_orphans(tmp_path)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_no_orphan_survives_the_supervisor(tmp_path, number):
+@pytest.mark.parametrize(
+    "numbers", [[signal.SIGTERM], [signal.SIGTERM, signal.SIGTERM], [signal.SIGINT], [signal.SIGKILL]]
+)
+def test_no_orphan_survives_the_supervisor(tmp_path, numbers):
     path = make_run(tmp_path, "well", env_steps=600)
     script = (
         "import sys; from pathlib import Path; from pirl.runtime.supervisor import Supervisor\n"
@@ -120,7 +122,9 @@ def test_no_orphan_survives_the_supervisor(tmp_path, number):
     while not (tmp_path / "actor_starts.txt").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     time.sleep(0.3)
-    os.kill(process.pid, number)
+    for number in numbers:
+        os.kill(process.pid, number)
+        time.sleep(0.2)
     process.wait(timeout=60)
     learner_and_actor = [
         int(line.split()[0])
