@@ -224,3 +224,20 @@ def make_observation(policy: PreTrainedPolicy, batch: int, seed: int = 0) -> dic
     if policy.config.type == "xvla":
         observation["domain_id"] = torch.randint(policy.config.num_domains, (batch,), generator=generator)
     return observation
+
+
+def save_xvla(folder: Path) -> Path:
+    """A tiny XVLA as a folder that `policy.path` names, exported as the stages do it."""
+    from lerobot.envs.configs import LiberoEnv
+
+    from pirl.policies.export import export_policy
+    from pirl.policies.processing import PolicyProcessing
+    from pirl.policies.tokenizer import TOKENIZER_DIR
+
+    text = FLORENCE["text_config"] | {"vocab_size": 256}
+    policy = make_xvla(tokenizer_name=str(TOKENIZER_DIR), florence_config=FLORENCE | {"text_config": text})
+    policy.save_pretrained(folder / "raw")
+    processing = PolicyProcessing(policy.config, LiberoEnv())
+    processing.preprocessor.save_pretrained(folder / "raw")
+    processing.postprocessor.save_pretrained(folder / "raw")
+    return export_policy(folder / "raw", folder / "policy")
