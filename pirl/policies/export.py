@@ -11,13 +11,11 @@ from typing import Any
 
 from lerobot.utils.constants import POLICY_PREPROCESSOR_DEFAULT_NAME
 
+from pirl.policies.processing import XVLA_LIBERO_STEPS
+
 CONFIG_FILE = "config.json"
 TOKENIZER_STEP = "tokenizer_processor"
 TOKENIZER_FOLDER = "tokenizer"
-# What LeRobot's XVLA *environment* processor for LIBERO already does (make_xvla_libero_pre_post_processors).
-# lerobot-train saves the same steps in the policy's own preprocessor; run twice, XVLAImageToFloat refuses
-# images that are already normalised. The exported folder leaves them to the environment's side.
-XVLA_LIBERO_STEPS = frozenset({"xvla_image_to_float", "xvla_imagenet_normalize", "xvla_add_domain_id"})
 
 
 class ExportError(ValueError):

@@ -22,6 +22,10 @@ from lerobot.utils.constants import ACTION, OBS_LANGUAGE
 from torch import Tensor
 
 DOMAIN_ID = "domain_id"
+# What LeRobot's XVLA *environment* processor for LIBERO already does (make_xvla_libero_pre_post_processors).
+# lerobot-train saves the same steps in the policy's own preprocessor; run twice, XVLAImageToFloat refuses
+# images that are already normalised. They are left to the environment's side.
+XVLA_LIBERO_STEPS = frozenset({"xvla_image_to_float", "xvla_imagenet_normalize", "xvla_add_domain_id"})
 
 
 class PolicyProcessing:
@@ -55,6 +59,11 @@ class PolicyProcessing:
                 config, pretrained_path=str(pretrained_path), preprocessor_overrides=device
             )
         self.preprocessor, self.postprocessor = pipelines
+        self.preprocessor.steps = [
+            step
+            for step in self.preprocessor.steps
+            if getattr(step, "_registry_name", None) not in XVLA_LIBERO_STEPS
+        ]
 
     def encode(
         self, observations: Sequence[dict[str, Any]], instructions: Sequence[str]
