@@ -62,7 +62,7 @@ def run_settings(
         return settings | _sac_settings(experiment, demonstrations)
     variant = PI_RL_VARIANTS[recipe]
     return settings | {
-        "policy": {"path": str(warm_start)},
+        "policy": {"path": str(warm_start), **train["policy"]},
         "algorithm": {"type": "pi_rl", "variant": variant, **train["pi_rl"], **train[variant]},
         "online_ratio": 1.0,
     }

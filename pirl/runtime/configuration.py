@@ -7,6 +7,8 @@ only LIBERO rollouts need.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -202,6 +204,13 @@ def latest_checkpoint(output_dir: Path) -> Path | None:
     return link.resolve() if link.is_dir() else None
 
 
+def _first_cause(error: BaseException) -> str:
+    """Where the settings came from, and what was wrong with them rather than what failed because of it."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return f"{parser.parse_arg('config_path') or 'command line'}: {error}"
+
+
 def parse_config(args: Sequence[str] | None = None) -> OnlineTrainConfig:
     """Parse `--config_path X.json` and dotted overrides, as every LeRobot command does.
 
@@ -221,10 +230,19 @@ def parse_config(args: Sequence[str] | None = None) -> OnlineTrainConfig:
         return cfg
 
     identity.__annotations__["cfg"] = OnlineTrainConfig  # LeRobot's parser reads the class from here
+    said = io.StringIO()
     try:
-        config = parser.wrap()(identity)()
+        with contextlib.redirect_stderr(said):
+            config = parser.wrap()(identity)()
     except (draccus.utils.DecodingError, draccus.ParsingError) as error:
-        raise ConfigError(f"{parser.parse_arg('config_path') or 'command line'}: {error}") from error
+        raise ConfigError(_first_cause(error)) from error
+    except SystemExit as leaving:
+        if (
+            leaving.code == 1 and leaving.__context__ is not None
+        ):  # LeRobot's parser has printed half the story
+            raise ConfigError(_first_cause(leaving.__context__)) from leaving
+        sys.stderr.write(said.getvalue())
+        raise
     except FileNotFoundError as error:
         raise ConfigError(f"{error.filename or error}: no such file") from error
     config.validate()

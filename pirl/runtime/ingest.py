@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from dataclasses import dataclass, field
 from queue import Empty, Queue
@@ -46,10 +47,18 @@ class Intake:
     _seen: dict[int, set[int]] = field(default_factory=dict)
     actor_totals: dict[int, dict[str, float]] = field(default_factory=dict)
 
-    def take(self, timeout: float) -> bool:
-        """Take all that waits, blocking up to `timeout` seconds for the first; True if anything came."""
+    def take(self, timeout: float, budget: float = math.inf) -> bool:
+        """Take what waits, blocking up to `timeout` seconds for the first message.
+
+        Args:
+            timeout: in seconds.
+            budget: environment steps after which episodes stay in the queue.
+
+        Returns:
+            Whether anything came.
+        """
         taken = False
-        while True:
+        while self.counters.env_steps < budget:
             try:
                 data = self.transition_queue.get(timeout=0.0 if taken else timeout)
             except Empty:

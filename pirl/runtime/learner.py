@@ -124,9 +124,13 @@ class Learner:
         return OnlineOfflineMixer(self._buffer, offline, config.online_ratio)
 
     def _round(self) -> None:
-        """Take what has arrived, update if there is enough, publish and write checkpoints when due."""
+        """Take what has arrived, update if there is enough, publish and write checkpoints when due.
+
+        Nothing is taken beyond the budget: while the last updates are made up for, actors still collect.
+        """
         waited = time.perf_counter()
-        self._intake.take(timeout=0.0 if self._owed_updates() else self._config.transport.poll_s)
+        timeout = 0.0 if self._owed_updates() else self._config.transport.poll_s
+        self._intake.take(timeout, self._config.budget.env_steps)
         self._idle_s += time.perf_counter() - waited
         self._history.note(self._intake, self._updates)
         for _ in range(min(self._owed_updates(), MAX_UPDATES_PER_ROUND)):

@@ -74,5 +74,14 @@ def test_refused_messages_hurt_nobody_else(intake):
     assert intake.actor_totals[0]["waiting_s"] == 2.0
 
 
+def test_nothing_is_taken_beyond_the_budget(intake):
+    for episode in range(4):
+        intake.transition_queue.put(make_episode(0, episode))
+    intake.take(timeout=0.0, budget=20)
+    assert intake.counters.env_steps == 22
+    assert not intake.take(timeout=0.0, budget=20)
+    assert intake.transition_queue.qsize() == 2
+
+
 def test_an_empty_queue_is_no_news(intake):
     assert not intake.take(timeout=0.01)

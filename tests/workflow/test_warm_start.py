@@ -46,3 +46,15 @@ def test_any_setting_of_lerobot_train_can_be_given(stage, tmp_path):
     assert {"--use_policy_training_preset=false", "--optimizer.type=adamw", "--optimizer.lr=0.001"} <= set(
         words
     )
+
+
+def test_a_policy_is_a_folder_or_the_hubs(stage, tmp_path, monkeypatch):
+    assert stage.locate(str(tmp_path)) == tmp_path
+    monkeypatch.setattr(stage, "snapshot_download", lambda name: f"/cache/{name}")
+    assert stage.locate("me/policy") == Path("/cache/me/policy")
+
+
+def test_a_policy_that_is_nowhere_is_named(stage, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(FileNotFoundError, match=r"policy\.path: no such/policy/at all is no folder"):
+        stage.locate("no such/policy/at all")

@@ -13,6 +13,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
 from pirl.experiment.recipes import WARM_START
 from pirl.experiment.stage import stage, stage_parser
 from pirl.files import write_json_atomically
@@ -75,6 +78,22 @@ def clone(experiment: dict[str, Any], dataset: Path, work_dir: Path) -> Path:
     return work_dir / "checkpoints" / "last" / "pretrained_model"
 
 
+def locate(path: str) -> Path:
+    """The folder of a policy: a local one, or the hub's copy of that id.
+
+    Raises:
+        FileNotFoundError: when there is neither.
+    """
+    if Path(path).is_dir():
+        return Path(path)
+    try:
+        return Path(snapshot_download(path))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
+        raise FileNotFoundError(
+            f"policy.path: {path} is no folder, and the hub does not give it: {error}"
+        ) from error
+
+
 def main(args: list[str] | None = None) -> None:
     """Run the stage."""
     parser = stage_parser(__doc__.splitlines()[0])
@@ -88,7 +107,7 @@ def main(args: list[str] | None = None) -> None:
                 raise ValueError(
                     "warm_start.steps is 0 and policy.path is null: there is no policy to start from"
                 )
-            source = Path(experiment["policy"]["path"])
+            source = locate(experiment["policy"]["path"])
         else:
             work_dir = arguments.work_dir or Path("runs") / experiment["run"] / WARM_START
             source = clone(experiment, arguments.dataset, work_dir)

@@ -1,0 +1,38 @@
+"""An experiment becomes the run files of its recipes."""
+
+from pathlib import Path
+
+import pytest
+
+from pirl.experiment.config import PROJECT_ROOT, load_experiment
+from pirl.experiment.recipes import run_settings
+
+
+@pytest.fixture
+def experiment():
+    return load_experiment(PROJECT_ROOT / "configs" / "smoke.yaml")
+
+
+def settings(experiment, recipe):
+    return run_settings(
+        experiment, recipe, warm_start=Path("policy"), demonstrations=Path("demos"), output_dir=Path("out")
+    )
+
+
+@pytest.mark.parametrize("variant", ["flow_sde", "flow_noise"])
+def test_variants_differ_in_the_algorithm_alone(experiment, variant):
+    experiment["train"]["pi_rl"] = {"epochs": 3}
+    experiment["train"][variant] = {"clip": 0.1}
+    experiment["train"]["policy"] = {"device": "cuda"}
+    run = settings(experiment, f"pi_rl_{variant}")
+    assert run["algorithm"] == {"type": "pi_rl", "variant": variant, "epochs": 3, "clip": 0.1}
+    assert run["policy"] == {"path": "policy", "device": "cuda"}
+    assert "demonstrations" not in run
+
+
+def test_sac_gets_the_demonstrations_and_decides_at_every_step(experiment):
+    run = settings(experiment, "sac")
+    assert run["algorithm"]["type"] == "sac"
+    assert run["rollout"]["chunk_size"] == 1
+    assert run["demonstrations"] == "demos"
+    assert run["budget"] == settings(experiment, "pi_rl_flow_sde")["budget"]
