@@ -15,6 +15,8 @@ from pirl.reporting.svg import Canvas
 
 WIDTH = 460
 MAX_POINTS = 160
+# A learning curve is drawn from this many training episodes on.
+FIRST_EPISODES = 10
 HEAT_COLUMNS = 10
 
 
@@ -84,7 +86,8 @@ def learning_curves(recipes: Sequence[RecipeResults], x_key: str) -> Canvas:
     if not trained:
         canvas.text((left + right) / 2, (top + bottom) / 2, "no training episodes on record", anchor="middle")
     for recipe in trained:
-        xs, means, band = _over_seeds([run["curve"] for run in recipe.training if run["curve"]], x_key)
+        curves = [_settled(run["curve"]) for run in recipe.training if run["curve"]]
+        xs, means, band = _over_seeds(curves, x_key)
         if band is not None:
             lows, highs = (np.clip(edge, 0, 1) for edge in band)
             outline = [place(x, y) for x, y in zip(xs, highs, strict=True)]
@@ -184,6 +187,11 @@ def duration(seconds: float) -> str:
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def _settled(curve: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """Without the first points, whose share of one or two episodes says nothing; all of a very short curve."""
+    return [point for point in curve if point["episodes"] >= FIRST_EPISODES] or curve
 
 
 def _over_seeds(

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pirl.reporting.figures import _axis, all_figures, duration, learning_curves, split_stage, task_heat_map
+from pirl.reporting.figures import (
+    _axis,
+    _settled,
+    all_figures,
+    duration,
+    learning_curves,
+    split_stage,
+    task_heat_map,
+)
 from pirl.reporting.results import load_results
 from tests.reporting.made_results import make_results
 
@@ -36,6 +44,12 @@ def test_several_seeds_have_a_band_and_one_has_none(tmp_path: Path) -> None:
     three = load_results(make_results(tmp_path / "three", seeds=3, tasks=1, videos=False), TRAINED)
     assert learning_curves(one.recipes, "env_steps").render("", standalone=False).count("<polygon") == 0
     assert learning_curves(three.recipes, "env_steps").render("", standalone=False).count("<polygon") == 3
+
+
+def test_a_curve_begins_when_its_share_means_something() -> None:
+    points = [{"episodes": n, "env_steps": 100 * n, "success_rate": 1.0} for n in (1, 5, 10, 12)]
+    assert _settled(points) == points[2:]
+    assert _settled(points[:2]) == points[:2]
 
 
 def test_a_run_without_training_episodes_says_so(tmp_path: Path) -> None:
