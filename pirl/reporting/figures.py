@@ -190,7 +190,7 @@ def duration(seconds: float) -> str:
 
 
 def _settled(curve: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
-    """Without the first points, whose share of one or two episodes says nothing; all of a very short curve."""
+    """Without the first points, whose share of few episodes says nothing; all of a very short curve."""
     return [point for point in curve if point["episodes"] >= FIRST_EPISODES] or curve
 
 
