@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import math
 import pickle
+import zipfile
 from typing import Any
 
 import torch
@@ -25,8 +26,19 @@ class MessageError(ValueError):
     """A message from the network is malformed, hostile, or not of this run."""
 
 
-class _PlainUnpickler(pickle.Unpickler):
-    """Unpickles dicts, lists, strings, booleans and numbers; refuses every class and function."""
+class _PlainUnpickler(pickle._Unpickler):  # type: ignore[name-defined]
+    """Unpickles dicts, lists, strings, booleans and numbers; refuses every class and function.
+
+    The unpickler written in Python, since the one in C fills memory at a word of its input: it grows its memo
+    to whatever index a message names.
+    """
+
+    # A bytearray is allocated before its bytes are read.
+    dispatch = {  # noqa: RUF012
+        code: load
+        for code, load in pickle._Unpickler.dispatch.items()
+        if code != pickle.BYTEARRAY8[0]  # type: ignore[attr-defined]
+    }
 
     def find_class(self, module: str, name: str) -> Any:
         raise MessageError(f"interaction message refers to {module}.{name}; only plain values are admitted")
@@ -58,6 +70,7 @@ def decode_transitions(data: bytes) -> list[Transition]:
     Raises:
         MessageError: naming the first fault.
     """
+    _check_archive(data)
     try:
         transitions = bytes_to_transitions(data)
     except Exception as error:
@@ -67,6 +80,19 @@ def decode_transitions(data: bytes) -> list[Transition]:
     for index, transition in enumerate(transitions):
         _check_transition(transition, index)
     return transitions
+
+
+def _check_archive(data: bytes) -> None:
+    """Admit only what `torch.save` writes: an uncompressed zip archive, no larger inside than outside."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            entries = archive.infolist()
+    except Exception as error:
+        raise MessageError(f"transitions are no torch archive: {error}") from error
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise MessageError("transitions are compressed; torch.save does not compress")
+    if sum(entry.file_size for entry in entries) > len(data):
+        raise MessageError("transitions claim to be larger than the message")
 
 
 def _check_transition(transition: Any, index: int) -> None:

@@ -1,7 +1,11 @@
 """Messages from the network: plain values pass, everything else is refused and never executed."""
 
+import contextlib
+import io
 import os
 import pickle
+import resource
+import zipfile
 
 import pytest
 import torch
@@ -36,6 +40,30 @@ class Gadget:
 
     def __reduce__(self):
         return os.mkdir, (self.path,)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"}r\xff\xff\xff\x2f.",  # a memo of 800 million entries
+        b"\x80\x05\x96\x00\x00\x00\x00\x02\x00\x00\x00.",  # a bytearray of 8 GiB
+    ],
+)
+def test_a_few_bytes_do_not_fill_memory(data):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with contextlib.suppress(MessageError):
+        decode_interaction(data)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB
+
+
+def test_a_compressed_archive_is_refused():
+    inside, outside = io.BytesIO(transitions_to_bytes([make_transition()])), io.BytesIO()
+    with zipfile.ZipFile(inside) as source, zipfile.ZipFile(outside, "w", zipfile.ZIP_DEFLATED) as bomb:
+        for name in source.namelist():
+            bomb.writestr(name, source.read(name))
+        bomb.writestr("archive/data/99", bytes(10_000_000))
+    with pytest.raises(MessageError, match="compressed"):
+        decode_transitions(outside.getvalue())
 
 
 @given(st.dictionaries(st.text(), PLAIN))
