@@ -54,6 +54,18 @@ class ParameterBoard:
             return self._edition, self._data
 
 
+class _Inbox:
+    """A queue that knows how much one call has put into it."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+        self.messages = 0
+
+    def put(self, data: bytes) -> None:
+        self._queue.put(data)
+        self.messages += 1
+
+
 class BroadcastLearnerService(LearnerService):
     """`LearnerService` whose parameter streams all receive the newest parameters."""
 
@@ -102,7 +114,10 @@ class BroadcastLearnerService(LearnerService):
     def _receive(self, request_iterator: Any, context: grpc.ServicerContext, queue: Queue, kind: str) -> Any:
         try:
             chunks = well_formed(request_iterator, self._max_message_bytes)
-            receive_bytes_in_chunks(chunks, queue, self.shutdown_event, log_prefix=f"[LEARNER] {kind}")
+            inbox = _Inbox(queue)
+            receive_bytes_in_chunks(chunks, inbox, self.shutdown_event, log_prefix=f"[LEARNER] {kind}")
+            if not inbox.messages and self.shutdown_event.is_set():  # not to be taken for an acknowledgement
+                context.abort(grpc.StatusCode.UNAVAILABLE, "the learner is leaving")
         except MessageError as error:
             with self._refusing:
                 self.refused_streams += 1
