@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from pirl.demonstrations.datasets import SETTINGS, DatasetError, check_dataset, write_dataset
 from pirl.demonstrations.episodes import Episode
-from pirl.demonstrations.layouts import CAMERAS, check_layout, features
+from pirl.demonstrations.layouts import CAMERAS, check_control_mode, check_layout, features
 from pirl.demonstrations.recording import Job, Recording, RecordingError, record
 
 
@@ -42,6 +42,8 @@ class DemosConfig:
     """First seed of the starts; episode i uses [seed + 8 i, seed + 8 i + 8)."""
     layout: str = "libero"
     """libero (as HuggingFaceVLA/libero) or xvla (as LeRobot's XVLA processors)."""
+    control_mode: str = "relative"
+    """Of the data set's actions: relative, or absolute (layout xvla; the expert itself acts in relative)."""
     cameras: list[str] = field(default_factory=lambda: list(CAMERAS))
     """Cameras: agentview, robot0_eye_in_hand."""
     height: int = 128
@@ -67,6 +69,7 @@ class DemosConfig:
         for task_id in task_ids:
             get_task(self.suite, task_id)
         check_layout(self.layout)
+        check_control_mode(self.layout, self.control_mode)
         features(self.layout, self.cameras, self.height, self.width)
         for flag, allowed in (("starts", ("sampled", "wide", "official")), ("fidelity", ("exact", "fast"))):
             if getattr(self, flag) not in allowed:
@@ -110,7 +113,9 @@ def make_demonstrations(config: DemosConfig, console: Console | None = None) -> 
     """
     console = console or Console(stderr=True)
     recording = config.recording()
-    settings = json.loads(json.dumps({**asdict(recording), "layout": config.layout}))
+    settings = json.loads(
+        json.dumps({**asdict(recording), "layout": config.layout, "control_mode": config.control_mode})
+    )
     if config.out.exists():
         check_dataset(config.out)
         found = json.loads((config.out / SETTINGS).read_text(encoding="utf-8"))
@@ -142,7 +147,7 @@ def make_demonstrations(config: DemosConfig, console: Console | None = None) -> 
                 yield Episode.load(job.path(folder))
                 progress.update(bar, advance=1)
 
-        write_dataset(episodes(), config.out, config.layout, settings)
+        write_dataset(episodes(), config.out, config.layout, settings, config.control_mode)
     shutil.rmtree(folder)
     console.print(f"{config.out}: {len(jobs)} episodes ({failures} failed attempts left out)")
     return config.out

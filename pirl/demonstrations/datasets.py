@@ -27,7 +27,13 @@ class DatasetError(ValueError):
     """A data set is missing, damaged or incomplete; the message names the folder and the episode."""
 
 
-def write_dataset(episodes: Iterable[Episode], root: Path, layout: str, settings: dict[str, Any]) -> None:
+def write_dataset(
+    episodes: Iterable[Episode],
+    root: Path,
+    layout: str,
+    settings: dict[str, Any],
+    control_mode: str = "relative",
+) -> None:
     """Write episodes as a LeRobotDataset (lossless PNG images); the folder appears only when complete.
 
     Args:
@@ -35,6 +41,7 @@ def write_dataset(episodes: Iterable[Episode], root: Path, layout: str, settings
         root: The new folder.
         layout: "libero" or "xvla".
         settings: How the episodes were made; kept in SETTINGS.
+        control_mode: "relative" or "absolute", of the data set's actions.
 
     Raises:
         DatasetError: If an episode did not succeed, or there is none.
@@ -52,7 +59,7 @@ def write_dataset(episodes: Iterable[Episode], root: Path, layout: str, settings
     for number, episode in enumerate(episodes):
         if not episode.success:
             raise DatasetError(f"{root}: episode {number} did not succeed and is no demonstration")
-        columns = to_layout(layout, episode.images, episode.states, episode.actions)
+        columns = to_layout(layout, episode.images, episode.states, episode.actions, control_mode)
         if dataset is None:
             height, width = next(iter(episode.images.values())).shape[1:3]
             cameras = [camera for camera, name in CAMERAS.items() if name in episode.images]
@@ -78,7 +85,7 @@ def write_dataset(episodes: Iterable[Episode], root: Path, layout: str, settings
     dataset.finalize()
     shutil.rmtree(partial / "images", ignore_errors=True)
     write_text_atomically(partial / SIDECAR, "".join(json.dumps(record) + "\n" for record in records))
-    write_json_atomically(partial / SETTINGS, {**settings, "layout": layout})
+    write_json_atomically(partial / SETTINGS, {**settings, "layout": layout, "control_mode": control_mode})
     os.rename(partial, root)
 
 
@@ -190,7 +197,9 @@ def _as_uint8(image: Any) -> np.ndarray:
     return (image.permute(1, 2, 0).numpy() * 255.0).round().astype(np.uint8)
 
 
-def convert_dataset(source: Path, destination: Path, layout: str = "xvla") -> None:
+def convert_dataset(
+    source: Path, destination: Path, layout: str = "xvla", control_mode: str = "relative"
+) -> None:
     """Write a data set of the `libero` layout in another layout, frame by frame the same.
 
     Raises:
@@ -201,4 +210,4 @@ def convert_dataset(source: Path, destination: Path, layout: str = "xvla") -> No
         raise FileExistsError(f"{destination} exists; delete it or choose another folder")
     check_dataset(source)
     settings = json.loads((source / SETTINGS).read_text(encoding="utf-8"))
-    write_dataset(read_episodes(source), destination, layout, settings)
+    write_dataset(read_episodes(source), destination, layout, settings, control_mode)

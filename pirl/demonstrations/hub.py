@@ -34,7 +34,9 @@ def fetch_demonstrations(repo_id: str, config: DemosConfig, root: Path | None = 
         return
     recording = config.recording()
     settings = {**json.loads(json.dumps(asdict(recording))), "hub_dataset": repo_id}
-    write_dataset(hub_episodes(repo_id, config, root), config.out, config.layout, settings)
+    write_dataset(
+        hub_episodes(repo_id, config, root), config.out, config.layout, settings, config.control_mode
+    )
 
 
 def hub_episodes(repo_id: str, config: DemosConfig, root: Path | None = None) -> Iterator[Episode]:

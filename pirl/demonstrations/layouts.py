@@ -3,7 +3,9 @@
 `libero` is the canonical record, the layout of `HuggingFaceVLA/libero`: both cameras turned by 180 degrees,
 an 8-dim state (eef position 3, axis-angle 3, gripper joints 2) and the 7-dim action. `xvla` is what LeRobot's
 XVLA processors for LIBERO give a policy and take from it (`lerobot/policies/xvla/processor_xvla.py`): a
-20-dim state, a 10-dim action with a 6-dim rotation, and only the main camera turned.
+20-dim state, a 10-dim action with a 6-dim rotation, and only the main camera turned. Its action is a step of
+the pose (control mode `relative`) or the pose the controller is sent to (`absolute`, as in
+`lerobot/xvla-libero`).
 
 Shapes: T frames of one episode, or any leading dimensions "...".
 """
@@ -16,7 +18,10 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from pirl.envs.expert.motion import POSITION_SCALE, ROTATION_SCALE
+
 LAYOUTS = ("libero", "xvla")
+CONTROL_MODES = ("relative", "absolute")
 FPS = 20
 """LIBERO's control frequency, Hz."""
 CAMERAS = {"agentview": "image", "robot0_eye_in_hand": "image2"}
@@ -57,17 +62,38 @@ def rotation6d(rotation: Rotation) -> np.ndarray:
 
 def libero_to_xvla_state(state: np.ndarray) -> np.ndarray:
     """(..., 8) -> (..., 20): position, 6-dim rotation of the grip site, zeros."""
-    rotation = Rotation.from_rotvec(state[..., 3:6].reshape(-1, 3)) * _HAND_TO_GRIP_SITE
-    pose = np.concatenate([state[..., :3], rotation6d(rotation).reshape(*state.shape[:-1], 6)], axis=-1)
+    rotation = rotation6d(_grip_rotation(state)).reshape(*state.shape[:-1], 6)
+    pose = np.concatenate([state[..., :3], rotation], axis=-1)
     return np.concatenate([pose, np.zeros((*state.shape[:-1], 11))], axis=-1).astype(np.float32)
 
 
 def libero_to_xvla_action(action: np.ndarray) -> np.ndarray:
     """(..., 7) -> (..., 10): position delta, 6-dim rotation, gripper 0 (open) or 1 (closed)."""
-    rotation = rotation6d(Rotation.from_rotvec(action[..., 3:6].reshape(-1, 3)))
+    return _xvla_action(action[..., :3], Rotation.from_rotvec(action[..., 3:6].reshape(-1, 3)), action)
+
+
+def libero_to_xvla_target(state: np.ndarray, action: np.ndarray) -> np.ndarray:
+    """State (..., 8) and relative action (..., 7) -> absolute action (..., 10).
+
+    The pose that robosuite's OSC_POSE aims for after the relative action: position (m), 6-dim rotation of the
+    grip site, gripper 0 (open) or 1 (closed).
+    """
+    step = np.clip(action[..., :6], -1.0, 1.0).astype(np.float64)
+    turned = Rotation.from_rotvec(ROTATION_SCALE * step[..., 3:].reshape(-1, 3))
+    return _xvla_action(
+        state[..., :3] + POSITION_SCALE * step[..., :3], turned * _grip_rotation(state), action
+    )
+
+
+def _xvla_action(position: np.ndarray, rotation: Rotation, action: np.ndarray) -> np.ndarray:
     gripper = (action[..., 6:] > 0).astype(np.float32)
-    parts = [action[..., :3], rotation.reshape(*action.shape[:-1], 6), gripper]
+    parts = [position, rotation6d(rotation).reshape(*action.shape[:-1], 6), gripper]
     return np.concatenate(parts, axis=-1).astype(np.float32)
+
+
+def _grip_rotation(state: np.ndarray) -> Rotation:
+    """Rotations of the grip site, of states (..., 8)."""
+    return Rotation.from_rotvec(state[..., 3:6].reshape(-1, 3)) * _HAND_TO_GRIP_SITE
 
 
 def features(layout: str, cameras: Sequence[str], height: int, width: int) -> dict[str, dict[str, Any]]:
@@ -101,7 +127,11 @@ def check_layout(layout: str) -> None:
 
 
 def to_layout(
-    layout: str, images: Mapping[str, np.ndarray], states: np.ndarray, actions: np.ndarray
+    layout: str,
+    images: Mapping[str, np.ndarray],
+    states: np.ndarray,
+    actions: np.ndarray,
+    control_mode: str = "relative",
 ) -> dict[str, np.ndarray]:
     """Columns of one episode in a layout, from the canonical record.
 
@@ -109,12 +139,17 @@ def to_layout(
         layout: "libero" or "xvla".
         images: Frames by data set name ("image", "image2"), turned, each (T, height, width, 3) uint8.
         states: Shape (T, 8).
-        actions: Shape (T, 7).
+        actions: Shape (T, 7), relative.
+        control_mode: of the columns' actions; the `libero` layout is relative by definition.
 
     Returns:
         Data set key -> array with T rows.
+
+    Raises:
+        ValueError: For an unknown layout or control mode, or two that do not go together.
     """
     check_layout(layout)
+    check_control_mode(layout, control_mode)
     columns = {f"observation.images.{name}": frames for name, frames in images.items()}
     if layout == "libero":
         return columns | {"observation.state": states, "action": actions}
@@ -122,5 +157,15 @@ def to_layout(
         columns["observation.images.image2"] = turn(images["image2"])
     return columns | {
         "observation.state": libero_to_xvla_state(states),
-        "action": libero_to_xvla_action(actions),
+        "action": libero_to_xvla_action(actions)
+        if control_mode == "relative"
+        else libero_to_xvla_target(states, actions),
     }
+
+
+def check_control_mode(layout: str, control_mode: str) -> None:
+    """Raises ValueError for a control mode that is not one of CONTROL_MODES, or that a layout lacks."""
+    if control_mode not in CONTROL_MODES:
+        raise ValueError(f"--control_mode: '{control_mode}' is not one of {', '.join(CONTROL_MODES)}")
+    if (layout, control_mode) == ("libero", "absolute"):
+        raise ValueError("--control_mode: the libero layout holds relative actions; use --layout xvla")

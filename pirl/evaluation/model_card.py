@@ -9,6 +9,7 @@ from huggingface_hub import ModelCardData
 
 from pirl.evaluation.selection import Candidate
 from pirl.evaluation.statistics import wilson_interval
+from pirl.experiment.recipes import control_mode
 from pirl.files import write_text_atomically
 from pirl.tracking.revision import config_hash, git_sha
 
@@ -52,7 +53,7 @@ def write_model_card(
         "no test, and the best of several: it flatters",
         "Seed": str(experiment["seed"]),
         "Cameras": f"{', '.join(simulation['cameras'])}, {simulation['width']}x{simulation['height']} pixels",
-        "Control": f"OSC_POSE {simulation['control_mode']}",
+        "Control": f"OSC_POSE {control_mode(experiment, policy_type)}",
         "Commit": f"`{git_sha()}`",
         "Settings": f"`{config_hash(experiment)}`",
     }
@@ -69,7 +70,7 @@ def write_model_card(
 
 ```
 lerobot-eval --policy.path=<this folder> --env.type=libero --env.task={experiment["suite"]} \\
-    --env.task_ids='[{tasks}]' --env.control_mode={simulation["control_mode"]} \\
+    --env.task_ids='[{tasks}]' --env.control_mode={control_mode(experiment, policy_type)} \\
     --env.observation_height={simulation["height"]} --env.observation_width={simulation["width"]} \\
     --eval.batch_size=1 --eval.n_episodes=10
 ```

@@ -9,12 +9,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from lerobot.configs.policies import PreTrainedConfig
+
 from pirl.envs.workers import EnvWorkers
 from pirl.evaluation.evaluator import EpisodeRecord, Evaluator
 from pirl.evaluation.plan import PlannedEpisode
 from pirl.evaluation.policy import load_policy
 from pirl.evaluation.summary import summarise
-from pirl.experiment.recipes import environment_settings
+from pirl.experiment.recipes import control_mode, environment_settings
 from pirl.files import write_json_atomically, write_text_atomically
 
 PACKAGE = Path(__file__).parents[1]
@@ -47,7 +49,8 @@ def evaluate_policy(
         f"{records_path.name}.{_fingerprint(experiment, policy_folder)}.partial"
     )
     forget_progress(records_path, keep=progress)
-    policy = load_policy(policy_folder, environment_settings(experiment))
+    policy_type = _policy_type(policy_folder)
+    policy = load_policy(policy_folder, environment_settings(experiment, policy_type))
     tasks = sorted({(episode.suite, episode.task_id) for episode in plan})
     workers = EnvWorkers(
         min(simulation["workers"], len(plan)),
@@ -57,7 +60,7 @@ def evaluate_policy(
         fidelity=simulation["eval_fidelity"],
         height=simulation["height"],
         width=simulation["width"],
-        control_mode=simulation["control_mode"],
+        control_mode=control_mode(experiment, policy_type),
         cameras=tuple(simulation["cameras"]),
     )
     try:
@@ -75,6 +78,10 @@ def evaluate_policy(
         return records
     finally:
         workers.close()
+
+
+def _policy_type(policy_folder: Path) -> str:
+    return str(PreTrainedConfig.from_pretrained(policy_folder).type)
 
 
 def forget_progress(records_path: Path, keep: Path | None = None) -> None:
@@ -98,7 +105,7 @@ def _fingerprint(experiment: dict[str, Any], policy_folder: Path) -> str:
     return digest.hexdigest()[:12]
 
 
-def protocol(experiment: dict[str, Any], plan: list[PlannedEpisode]) -> dict[str, Any]:
+def protocol(experiment: dict[str, Any], plan: list[PlannedEpisode], policy_type: str) -> dict[str, Any]:
     """The evaluation's protocol, as the report prints it."""
     simulation = experiment["simulation"]
     return {
@@ -108,7 +115,7 @@ def protocol(experiment: dict[str, Any], plan: list[PlannedEpisode]) -> dict[str
         "max_steps": experiment["evaluation"]["max_steps"] or "the suite's own (280, 280, 300, 520)",
         "fidelity": simulation["eval_fidelity"],
         "image": f"{simulation['width']}x{simulation['height']}, {', '.join(simulation['cameras'])}",
-        "control_mode": simulation["control_mode"],
+        "control_mode": control_mode(experiment, policy_type),
         "sampler": "the policy's own, without exploration noise",
         "seed": experiment["seed"],
     }
@@ -131,7 +138,7 @@ def final_test(
         experiment, folder / "policy", plan, records_path, f"{protocol_name} {recipe}", video_dir=video_dir
     )
     summary = summarise(records) | {
-        "protocol": protocol(experiment, plan),
+        "protocol": protocol(experiment, plan, _policy_type(folder / "policy")),
         "episodes_file": records_path.name,
         "wall_s": time.perf_counter() - began,
     }

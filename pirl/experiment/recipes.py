@@ -7,13 +7,20 @@ from typing import Any
 
 PI_RL_VARIANTS = {"pi_rl_flow_sde": "flow_sde", "pi_rl_flow_noise": "flow_noise"}
 WARM_START = "warm_start"
+SAC_POLICY = "gaussian_actor"
 LIBERO_STATE_DIM = 8
 LIBERO_ACTION_DIM = 7
 # LeRobot's gaussian_actor decides at every control step, so that lerobot-eval runs it unchanged.
 SAC_CHUNK_SIZE = 1
 
 
-def environment_settings(experiment: dict[str, Any]) -> dict[str, Any]:
+def control_mode(experiment: dict[str, Any], policy_type: str) -> str:
+    """How a policy's actions move the arm: SAC's squashed ones can only be steps, the others' are the
+    simulation's choice."""
+    return "relative" if policy_type == SAC_POLICY else experiment["simulation"]["control_mode"]
+
+
+def environment_settings(experiment: dict[str, Any], policy_type: str) -> dict[str, Any]:
     """LeRobot's `env` section for the trained suite."""
     simulation = experiment["simulation"]
     return {
@@ -22,7 +29,7 @@ def environment_settings(experiment: dict[str, Any]) -> dict[str, Any]:
         "camera_name": ",".join(f"{camera}_image" for camera in simulation["cameras"]),
         "observation_height": simulation["height"],
         "observation_width": simulation["width"],
-        "control_mode": simulation["control_mode"],
+        "control_mode": control_mode(experiment, policy_type),
     }
 
 
@@ -39,11 +46,12 @@ def run_settings(
         output_dir: where checkpoints, logs and histories go.
     """
     train, simulation = experiment["train"], experiment["simulation"]
+    policy_type = SAC_POLICY if recipe == "sac" else experiment["policy"]["settings"].get("type", "")
     settings: dict[str, Any] = {
         "recipe": recipe,
         "output_dir": str(output_dir),
         "seed": experiment["seed"],
-        "env": environment_settings(experiment),
+        "env": environment_settings(experiment, policy_type),
         "actors": train["actors"],
         "tracking_run": experiment["run"],
         "rollout": {
@@ -76,7 +84,7 @@ def _sac_settings(experiment: dict[str, Any], demonstrations: Path) -> dict[str,
     features["observation.state"] = {"type": "STATE", "shape": [LIBERO_STATE_DIM]}
     action = {"type": "ACTION", "shape": [SAC_CHUNK_SIZE * LIBERO_ACTION_DIM]}
     policy = {
-        "type": "gaussian_actor",
+        "type": SAC_POLICY,
         "device": "cpu",
         "push_to_hub": False,
         "input_features": features,

@@ -16,6 +16,7 @@ from pirl.demonstrations.layouts import (
     libero_state,
     libero_to_xvla_action,
     libero_to_xvla_state,
+    libero_to_xvla_target,
     to_layout,
     turn,
 )
@@ -35,6 +36,34 @@ def test_xvla_action_comes_back_through_lerobots_processor(pose, closed):
     np.testing.assert_array_equal(back[:, :3], action[:, :3])
     np.testing.assert_array_equal(back[:, 6], action[:, 6])
     np.testing.assert_allclose(back[:, 3:6], action[:, 3:6], atol=2e-3)  # its acos is single precision
+
+
+def test_the_absolute_target_is_the_one_the_controller_is_given_by_the_relative_action():
+    """After one relative action, robosuite's own goal is the pose that the conversion computes."""
+    simulation = LiberoSimulation("libero_object", 0, cameras=())
+    simulation.reset(Start("official"))
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        state = libero_state(simulation.observe(images=False)["robot_state"])
+        action = rng.uniform(-1.5, 1.5, 7).astype(np.float32)
+        simulation.step(action)
+        controller = simulation.robosuite_env.robots[0].controller
+        target = libero_to_xvla_target(state, action)
+        np.testing.assert_allclose(
+            target[:3], controller.goal_pos, atol=3e-3
+        )  # m; what is observed is a substep old
+        np.testing.assert_allclose(target[3:6], controller.goal_ori[:, 0], atol=0.02)
+        np.testing.assert_allclose(target[6:9], controller.goal_ori[:, 1], atol=0.02)
+        assert target[9] == float(action[6] > 0)
+    simulation.close()
+
+
+def test_control_modes_and_layouts_that_do_not_go_together_are_refused():
+    images, state, action = {"image": np.zeros((1, 8, 8, 3), np.uint8)}, np.zeros((1, 8)), np.zeros((1, 7))
+    with pytest.raises(ValueError, match="libero layout holds relative actions; use --layout xvla"):
+        to_layout("libero", images, state, action, "absolute")
+    with pytest.raises(ValueError, match="--control_mode: 'joint' is not one of relative, absolute"):
+        to_layout("xvla", images, state, action, "joint")
 
 
 @pytest.mark.parametrize("shape", [(7,), (5, 7), (2, 3, 7)])

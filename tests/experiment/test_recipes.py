@@ -36,3 +36,9 @@ def test_sac_gets_the_demonstrations_and_decides_at_every_step(experiment):
     assert run["rollout"]["chunk_size"] == 1
     assert run["demonstrations"] == "demos"
     assert run["budget"] == settings(experiment, "pi_rl_flow_sde")["budget"]
+
+
+def test_in_absolute_control_sac_still_acts_in_steps(experiment):
+    experiment["simulation"]["control_mode"] = "absolute"
+    assert settings(experiment, "pi_rl_flow_sde")["env"]["control_mode"] == "absolute"
+    assert settings(experiment, "sac")["env"]["control_mode"] == "relative"

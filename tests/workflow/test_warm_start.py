@@ -1,6 +1,5 @@
 """The command line that the warm start gives to stock lerobot-train."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -8,15 +7,10 @@ import yaml
 
 from pirl.experiment.config import load_experiment
 
-SCRIPT = Path(__file__).parents[2] / "workflow" / "scripts" / "warm_start.py"
-
 
 @pytest.fixture(scope="module")
-def stage():
-    spec = importlib.util.spec_from_file_location("warm_start_stage", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def stage(load_stage):
+    return load_stage("warm_start")
 
 
 def command(stage, tmp_path: Path, **warm_start) -> list[str]:

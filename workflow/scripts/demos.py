@@ -43,16 +43,13 @@ def main() -> None:
     with stage("demos", arguments) as run:
         experiment = run.experiment
         config = demos_config(experiment, arguments.output / "libero")
-        if experiment["simulation"]["control_mode"] != "relative" and experiment["demos"]["source"] != "hub":
-            raise ValueError(
-                f"{arguments.config}: simulation.control_mode: the scripted expert acts in relative mode;"
-                " set it to relative, or take demonstrations from the hub (demos.source: hub)"
-            )
         if experiment["demos"]["source"] == "hub":
             fetch_demonstrations(experiment["demos"]["hub_dataset"], config)
         else:
             make_demonstrations(config)
-        convert_dataset(config.out, arguments.output / "xvla")
+        convert_dataset(
+            config.out, arguments.output / "xvla", "xvla", experiment["simulation"]["control_mode"]
+        )
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def main(args: list[str] | None = None) -> None:
             {
                 "selected_checkpoint": best.checkpoint,
                 "rule": RULE,
-                "protocol": protocol(experiment, plan),
+                "protocol": protocol(experiment, plan, policy_type),
                 "candidates": [asdict(c) | {"success_rate": c.success_rate} for c in candidates],
             },
         )

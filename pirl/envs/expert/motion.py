@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 OPEN, CLOSED = -1.0, 1.0
 """Gripper command, the seventh action number."""
 
+POSITION_SCALE, ROTATION_SCALE = 0.05, 0.5
+"""Set-point shift for a relative action of 1, m and rad (robosuite's osc_pose.json)."""
+
 Actions = Iterator[np.ndarray]
 """A skill: an iterator that reads the live scene each time it is asked for its next action, shape (7,)."""
 
-_POSITION_SCALE = 0.05  # m of set-point shift for an action of 1 (robosuite osc_pose.json)
-_ROTATION_SCALE = 0.5  # rad, likewise
 _POSITION_GAIN = 2.0
 _ROTATION_GAIN = 1.5
 
@@ -59,8 +60,8 @@ def servo(
     Returns:
         Action, shape (7,), float32 in [-1, 1].
     """
-    translation = _POSITION_GAIN * position_error / _POSITION_SCALE
-    rotation = _ROTATION_GAIN * rotation_vector / _ROTATION_SCALE
+    translation = _POSITION_GAIN * position_error / POSITION_SCALE
+    rotation = _ROTATION_GAIN * rotation_vector / ROTATION_SCALE
     translation *= min(1.0, speed / max(float(np.abs(translation).max()), 1e-9))
     rotation *= min(1.0, 1.0 / max(float(np.abs(rotation).max()), 1e-9))
     return np.concatenate([translation, rotation, [gripper]]).astype(np.float32)

@@ -1,0 +1,24 @@
+"""Stages are scripts, not modules: tests load them by path."""
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+SCRIPTS = Path(__file__).parents[2] / "workflow" / "scripts"
+
+
+@pytest.fixture(scope="session")
+def load_stage() -> Callable[[str], ModuleType]:
+    """Load `workflow/scripts/<name>.py`."""
+
+    def load(name: str) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(f"{name}_stage", SCRIPTS / f"{name}.py")
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
