@@ -134,6 +134,8 @@ class OnlineTrainConfig(TrainRLServerPipelineConfig):
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     buffer: BufferConfig = field(default_factory=BufferConfig)
+    # NaN or infinity in an episode or a gradient: `skip` leaves it out and counts it, `stop` ends the run.
+    not_finite: str = "skip"
     # MLflow experiment parent this run belongs to (the pipeline run's name); null disables tracking.
     tracking_run: str | None = None
     # Folder of the demonstrations (LeRobotDataset) available to the learner offline.
@@ -163,6 +165,8 @@ class OnlineTrainConfig(TrainRLServerPipelineConfig):
             raise ConfigError(
                 f"rollout.starts: {self.rollout.starts!r} is not one of {', '.join(sorted(START_KINDS))}"
             )
+        if self.not_finite not in ("skip", "stop"):
+            raise ConfigError(f"not_finite: {self.not_finite!r} is not one of skip, stop")
         for key, value in (
             ("actors", self.actors),
             ("rollout.workers", self.rollout.workers),

@@ -129,6 +129,8 @@ class TrainingHistory:
             "wall_s": wall_s,
             "refused_messages": counters.refused_messages,
             "repeated_episodes": counters.repeated_episodes,
+            "not_finite_episodes": counters.not_finite_episodes,
+            "not_finite_updates": counters.not_finite_updates,
             "missing_episodes": intake.missing_episodes,
             "lost_episodes": sum(actor["lost_episodes"] for actor in actors),
             "timings_s": {

@@ -12,7 +12,7 @@ from lerobot.rl.buffer import ReplayBuffer
 from lerobot.utils.transition import Transition
 
 from pirl.runtime.configuration import EPISODES_PER_INCARNATION
-from pirl.runtime.messages import MessageError, decode_interaction, decode_transitions
+from pirl.runtime.messages import MessageError, NotFiniteError, decode_interaction, decode_transitions
 from pirl.runtime.schema import TransitionSchema
 
 
@@ -26,15 +26,21 @@ class IntakeCounters:
     transitions: int = 0
     refused_messages: int = 0
     repeated_episodes: int = 0
+    not_finite_episodes: int = 0
+    not_finite_updates: int = 0
+
+
+class NotFiniteStop(RuntimeError):
+    """NaN or infinity appeared in a run that is to stop at it."""
 
 
 @dataclass
 class Intake:
     """Moves transitions from the transport's queues into the buffer.
 
-    What does not fit `schema` is refused and counted. Every episode carries the actor's id and its own
-    running number, so repeats are dropped and counted. `recent` holds the latest outcomes for the windowed
-    rollout success.
+    What does not fit `schema` is refused and counted; so are NaN and infinity, unless `not_finite` is `stop`.
+    Every episode carries the actor's id and its own running number, so repeats are dropped and counted.
+    `recent` holds the latest outcomes for the windowed rollout success.
     """
 
     transition_queue: Queue
@@ -42,6 +48,7 @@ class Intake:
     buffer: ReplayBuffer
     schema: TransitionSchema | None = None
     window: int = 50
+    not_finite: str = "skip"
     counters: IntakeCounters = field(default_factory=IntakeCounters)
     recent: deque[bool] = field(default_factory=deque)
     _seen: dict[int, set[int]] = field(default_factory=dict)
@@ -56,6 +63,9 @@ class Intake:
 
         Returns:
             Whether anything came.
+
+        Raises:
+            NotFiniteStop: at NaN or infinity, when the run is to stop at it.
         """
         taken = False
         while self.counters.env_steps < budget:
@@ -89,6 +99,12 @@ class Intake:
             transitions = decode_transitions(data)
             if self.schema is not None:
                 self.schema.check(transitions)
+        except NotFiniteError as error:
+            self.counters.not_finite_episodes += 1
+            if self.not_finite == "stop":
+                raise NotFiniteStop(f"an actor sent an episode that is not finite: {error}") from error
+            logging.error("[LEARNER] left out an episode: %s", error)
+            return
         except MessageError as error:
             self.counters.refused_messages += 1
             logging.error("[LEARNER] refused a message: %s", error)

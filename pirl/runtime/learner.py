@@ -16,6 +16,7 @@ from pathlib import Path
 from queue import Queue
 
 import torch
+from lerobot.rl.algorithms.configs import TrainingStats
 from lerobot.rl.buffer import ReplayBuffer
 from lerobot.rl.data_sources import OnlineOfflineMixer
 from lerobot.rl.trainer import RLTrainer
@@ -28,11 +29,12 @@ from pirl.runtime.agent import build_agent
 from pirl.runtime.checkpoint import restore_run, save_run
 from pirl.runtime.configuration import ConfigError, OnlineTrainConfig, parse_config
 from pirl.runtime.history import TrainingHistory
-from pirl.runtime.ingest import Intake
+from pirl.runtime.ingest import Intake, IntakeCounters, NotFiniteStop
 from pirl.runtime.messages import with_control
 from pirl.runtime.offline import load_demonstrations
 from pirl.runtime.schema import transition_schema
 from pirl.runtime.service import BroadcastLearnerService, ParameterBoard, start_server
+from pirl.runtime.supervisor import EXIT_STOPPED
 
 MAX_UPDATES_PER_ROUND = 16
 LEAVE_GRACE_S = 20.0
@@ -62,6 +64,7 @@ class Learner:
             Queue(),
             self._buffer,
             transition_schema(config, self._agent),
+            not_finite=config.not_finite,
         )
         self._updates = 0
         if config.resume:
@@ -152,6 +155,7 @@ class Learner:
     def _update(self) -> None:
         began = time.perf_counter()
         stats = self._trainer.training_step()
+        check_finite(stats, self._intake.counters, self._config.not_finite)
         self._update_s += time.perf_counter() - began
         self._updates += 1
         self._history.log_update(self._intake, self._updates, stats, time.perf_counter() - began)
@@ -190,6 +194,26 @@ class Learner:
         logging.info("[LEARNER] checkpoint %s", folder.name)
 
 
+def check_finite(stats: TrainingStats, counters: IntakeCounters, not_finite: str) -> None:
+    """Count an update whose losses or gradients were NaN or infinite, and stop where asked to.
+
+    PI-RL leaves such minibatches out. SAC takes the step all the same: its weights are lost, so it stops.
+
+    Raises:
+        NotFiniteStop: when the run cannot or shall not go on.
+    """
+    skipped = stats.extra.get("grad_norm/skipped")
+    if not skipped and all(math.isfinite(value) for value in stats.losses.values()):
+        return
+    counters.not_finite_updates += 1
+    logging.error("[LEARNER] an update met NaN or infinity")
+    if skipped is None or not_finite == "stop":
+        raise NotFiniteStop(
+            "losses or gradients of an update are not finite; the last checkpoint is good: look at rewards "
+            "and observations, lower the learning rate, resume"
+        )
+
+
 def main(args: list[str] | None = None) -> None:
     """Console entry of `pirl-learner`."""
     try:
@@ -203,6 +227,9 @@ def main(args: list[str] | None = None) -> None:
         learner.run()
     except (ConfigError, OSError) as error:
         sys.exit(f"pirl-learner: {error}")
+    except NotFiniteStop as error:
+        print(f"pirl-learner: {error}", file=sys.stderr)
+        sys.exit(EXIT_STOPPED)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,10 @@ class MessageError(ValueError):
     """A message from the network is malformed, hostile, or not of this run."""
 
 
+class NotFiniteError(MessageError):
+    """A transition holds NaN or infinity."""
+
+
 class _PlainUnpickler(pickle._Unpickler):  # type: ignore[name-defined]
     """Unpickles dicts, lists, strings, booleans and numbers; refuses every class and function.
 
@@ -109,12 +113,14 @@ def _check_transition(transition: Any, index: int) -> None:
             if not isinstance(value, torch.Tensor):
                 raise MessageError(f"transition {index}: {group}[{key!r}] is not a tensor")
             if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-                raise MessageError(f"transition {index}: {group}[{key!r}] holds NaN or infinity")
+                raise NotFiniteError(f"transition {index}: {group}[{key!r}] holds NaN or infinity")
     action = transition["action"]
-    if not isinstance(action, torch.Tensor) or not bool(torch.isfinite(action).all()):
-        raise MessageError(f"transition {index}: action is not a finite tensor")
+    if not isinstance(action, torch.Tensor):
+        raise MessageError(f"transition {index}: action is not a tensor")
+    if not bool(torch.isfinite(action).all()):
+        raise NotFiniteError(f"transition {index}: action holds NaN or infinity")
     if not math.isfinite(float(transition["reward"])):
-        raise MessageError(f"transition {index}: reward is not finite")
+        raise NotFiniteError(f"transition {index}: reward is NaN or infinite")
 
 
 def with_control(weights: dict[str, Any], *, policy_version: int, finished: bool) -> dict[str, Any]:

@@ -32,6 +32,8 @@ POLL_S = 0.5
 MAX_RESTARTS = 3
 LEARNER_START_S = 300.0
 STALL_S = 600.0
+# Exit status of a learner that ended on purpose: a restart would meet the same again.
+EXIT_STOPPED = 3
 LEARNER_MODULE = "pirl.runtime.learner"
 ACTOR_MODULE = "pirl.runtime.actor"
 
@@ -196,7 +198,7 @@ class Supervisor:
             code = child.process.poll()
             if code is None or code == 0:  # alive, or left because the run is over
                 continue
-            if self._restarts_left == 0:
+            if self._restarts_left == 0 or (name == "learner" and code == EXIT_STOPPED):
                 raise TrainingFailed(f"{name} ended with {code}; end of {child.log}:\n{child.tail()}")
             self._restarts_left -= 1
             _kill_group(child)

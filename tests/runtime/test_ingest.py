@@ -5,21 +5,23 @@ from queue import Queue
 
 import pytest
 import torch
+from lerobot.rl.algorithms.configs import TrainingStats
 from lerobot.rl.buffer import ReplayBuffer
 from lerobot.transport.utils import python_object_to_bytes, transitions_to_bytes
 
-from pirl.runtime.ingest import Intake
+from pirl.runtime.ingest import Intake, IntakeCounters, NotFiniteStop
+from pirl.runtime.learner import check_finite
 from tests.runtime.transitions import make_transition
 
 
-def make_episode(actor, episode, steps=(8, 3), success=True):
+def make_episode(actor, episode, steps=(8, 3), success=True, **changes):
     transitions = []
     for index, executed in enumerate(steps):
         last = index == len(steps) - 1
         numbers = {"actor_id": actor, "episode_id": episode, "executed_steps": executed}
         transitions.append(
             make_transition(
-                reward=float(last and success),
+                **{"reward": float(last and success)} | changes,
                 done=last and success,
                 truncated=last and not success,
                 complementary_info={key: torch.tensor([float(value)]) for key, value in numbers.items()},
@@ -72,6 +74,54 @@ def test_refused_messages_hurt_nobody_else(intake):
     assert intake.counters.refused_messages == 2
     assert intake.counters.episodes == 1
     assert intake.actor_totals[0]["waiting_s"] == 2.0
+
+
+NOT_FINITE = [
+    {"reward": float("nan")},
+    {"action": torch.full((1, 2), float("inf"))},
+    {"state": {"observation.state": torch.full((1, 3), float("nan"))}},
+]
+
+
+@pytest.mark.parametrize("changes", NOT_FINITE)
+def test_an_episode_that_is_not_finite_is_left_out_and_counted(intake, changes):
+    intake.transition_queue.put(make_episode(0, 0, **changes))
+    intake.transition_queue.put(make_episode(0, 1))
+    intake.take(timeout=0.0)
+    assert (intake.counters.not_finite_episodes, intake.counters.refused_messages) == (1, 0)
+    assert intake.counters.episodes == 1
+    assert len(intake.buffer) == 2
+
+
+@pytest.mark.parametrize("changes", NOT_FINITE)
+def test_a_run_may_stop_at_an_episode_that_is_not_finite(intake, changes):
+    intake.not_finite = "stop"
+    intake.transition_queue.put(make_episode(0, 0, **changes))
+    with pytest.raises(NotFiniteStop, match="not finite"):
+        intake.take(timeout=0.0)
+    assert (intake.counters.not_finite_episodes, len(intake.buffer)) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("loss", "skipped", "not_finite", "stops", "counted"),
+    [
+        (1.0, 0.0, "stop", False, 0),
+        (1.0, None, "stop", False, 0),
+        (1.0, 0.5, "skip", False, 1),  # PI-RL left half of its minibatches out
+        (float("nan"), 1.0, "skip", False, 1),
+        (1.0, 0.5, "stop", True, 1),
+        (float("nan"), None, "skip", True, 1),  # SAC has taken the step: its weights are lost
+    ],
+)
+def test_updates_that_are_not_finite_are_counted_or_stop_the_run(loss, skipped, not_finite, stops, counted):
+    counters, extra = IntakeCounters(), {} if skipped is None else {"grad_norm/skipped": skipped}
+    stats = TrainingStats(losses={"loss/policy": loss}, extra=extra)
+    if stops:
+        with pytest.raises(NotFiniteStop, match="the last checkpoint is good"):
+            check_finite(stats, counters, not_finite)
+    else:
+        check_finite(stats, counters, not_finite)
+    assert counters.not_finite_updates == counted
 
 
 def test_nothing_is_taken_beyond_the_budget(intake):

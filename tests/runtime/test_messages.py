@@ -89,8 +89,8 @@ def test_noise_is_refused(data):
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [
-        ({"action": torch.tensor([[float("nan"), 0.0]])}, "action is not a finite tensor"),
-        ({"reward": float("inf")}, "reward is not finite"),
+        ({"action": torch.tensor([[float("nan"), 0.0]])}, "action holds NaN or infinity"),
+        ({"reward": float("inf")}, "reward is NaN or infinite"),
         ({"state": {"observation.state": torch.tensor([[float("nan")]])}}, "holds NaN"),
         ({"next_state": {"x": 3}}, "is not a tensor"),
         ({"complementary_info": None}, "complementary_info is not a dict"),

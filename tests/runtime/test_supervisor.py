@@ -102,6 +102,13 @@ def test_a_learner_that_does_not_start_is_reported(tmp_path):
         supervise(tmp_path, "refuse")
 
 
+def test_a_learner_that_stops_on_purpose_is_not_restarted(tmp_path):
+    with pytest.raises(TrainingFailed, match="a loss is not finite"):
+        supervise(tmp_path, "stop")
+    assert len((tmp_path / "learner_starts.txt").read_text().splitlines()) == 1
+    assert_no_orphans(tmp_path)
+
+
 def test_a_stall_ends_the_run(tmp_path):
     with pytest.raises(TrainingFailed, match="no environment step and no update for 2 s"):
         supervise(tmp_path, "stall", stall_s=2.0)

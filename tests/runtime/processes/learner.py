@@ -17,6 +17,9 @@ with open(starts, "a") as file:
 if behaviour == "refuse":
     sys.exit("pirl-learner: nothing works today")
 write_json_atomically(output / "learner.json", {"port": 50123, "pid": os.getpid()})
+if behaviour == "stop":
+    print("pirl-learner: a loss is not finite", file=sys.stderr)
+    sys.exit(3)
 for step in range(settings["budget"]["env_steps"]):
     time.sleep(0.1)
     if behaviour == "die once" and step == 3 and len(starts.read_text().splitlines()) == 1:
