@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from queue import Empty, Queue
 
@@ -14,6 +15,9 @@ from lerobot.utils.transition import Transition
 from pirl.runtime.configuration import EPISODES_PER_INCARNATION
 from pirl.runtime.messages import MessageError, NotFiniteError, decode_interaction, decode_transitions
 from pirl.runtime.schema import TransitionSchema
+
+# Episodes taken at once: fast actors refill the queue while it is emptied, and updates must have their turn.
+TAKE_AT_MOST = 64
 
 
 @dataclass
@@ -54,12 +58,17 @@ class Intake:
     _seen: dict[int, set[int]] = field(default_factory=dict)
     actor_totals: dict[int, dict[str, float]] = field(default_factory=dict)
 
-    def take(self, timeout: float, budget: float = math.inf) -> bool:
+    def take(
+        self, timeout: float, budget: float = math.inf, enough: Callable[[], bool] = lambda: False
+    ) -> bool:
         """Take what waits, blocking up to `timeout` seconds for the first message.
+
+        What is left in the queue holds the actors back once it is full: that bounds everybody's memory.
 
         Args:
             timeout: in seconds.
             budget: environment steps after which episodes stay in the queue.
+            enough: asked before each episode; True leaves the rest in the queue.
 
         Returns:
             Whether anything came.
@@ -67,17 +76,17 @@ class Intake:
         Raises:
             NotFiniteStop: at NaN or infinity, when the run is to stop at it.
         """
-        taken = False
-        while self.counters.env_steps < budget:
+        taken = 0
+        while taken < TAKE_AT_MOST and self.counters.env_steps < budget and not enough():
             try:
                 data = self.transition_queue.get(timeout=0.0 if taken else timeout)
             except Empty:
                 break
-            taken = True
+            taken += 1
             self._take_transitions(data)
         while not self.interaction_queue.empty():
             self._take_interaction(self.interaction_queue.get())
-        return taken
+        return taken > 0
 
     @property
     def recent_success_rate(self) -> float:

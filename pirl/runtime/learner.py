@@ -129,11 +129,12 @@ class Learner:
     def _round(self) -> None:
         """Take what has arrived, update if there is enough, publish and write checkpoints when due.
 
-        Nothing is taken beyond the budget: while the last updates are made up for, actors still collect.
+        Nothing is taken beyond the budget: while the last updates are made up for, actors still collect. Nor,
+        on-policy, beyond one update's rollouts: the others would be stale by the time they are used.
         """
         waited = time.perf_counter()
         timeout = 0.0 if self._owed_updates() else self._config.transport.poll_s
-        self._intake.take(timeout, self._config.budget.env_steps)
+        self._intake.take(timeout, self._config.budget.env_steps, self._has_enough)
         self._idle_s += time.perf_counter() - waited
         self._history.note(self._intake, self._updates)
         for _ in range(min(self._owed_updates(), MAX_UPDATES_PER_ROUND)):
@@ -142,6 +143,9 @@ class Learner:
             self._publish_if_newer()
         if self._intake.counters.env_steps >= self._next_checkpoint and not self._owed_updates():
             self._checkpoint()
+
+    def _has_enough(self) -> bool:
+        return self._on_policy and self._owed_updates() > 0
 
     def _owed_updates(self) -> int:
         """Updates the algorithm is due for the transitions taken so far."""

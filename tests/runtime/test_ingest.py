@@ -9,7 +9,7 @@ from lerobot.rl.algorithms.configs import TrainingStats
 from lerobot.rl.buffer import ReplayBuffer
 from lerobot.transport.utils import python_object_to_bytes, transitions_to_bytes
 
-from pirl.runtime.ingest import Intake, IntakeCounters, NotFiniteStop
+from pirl.runtime.ingest import TAKE_AT_MOST, Intake, IntakeCounters, NotFiniteStop
 from pirl.runtime.learner import check_finite
 from tests.runtime.transitions import make_transition
 
@@ -122,6 +122,28 @@ def test_updates_that_are_not_finite_are_counted_or_stop_the_run(loss, skipped, 
     else:
         check_finite(stats, counters, not_finite)
     assert counters.not_finite_updates == counted
+
+
+def test_actors_that_refill_the_queue_do_not_keep_the_learner_from_updating(intake):
+    class Endless(Queue):
+        """As if an actor put the next episode there as soon as one is taken."""
+
+        episode = 0
+
+        def get(self, block=True, timeout=None):
+            self.episode += 1
+            return make_episode(0, self.episode)
+
+    intake.transition_queue = Endless()
+    assert intake.take(timeout=0.0)
+    assert intake.counters.episodes == TAKE_AT_MOST
+
+
+def test_what_is_more_than_enough_stays_in_the_queue(intake):
+    for episode in range(5):
+        intake.transition_queue.put(make_episode(0, episode))
+    intake.take(0.0, enough=lambda: intake.counters.episodes >= 2)
+    assert (intake.counters.episodes, intake.transition_queue.qsize()) == (2, 3)
 
 
 def test_nothing_is_taken_beyond_the_budget(intake):
