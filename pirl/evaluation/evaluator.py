@@ -51,6 +51,10 @@ class EpisodeRecord:
         """Names the planned episode that this record answers."""
         return (self.suite, self.task_id, self.start_kind, self.start_index, self.start_seed)
 
+    def line(self) -> str:
+        """As a line of a records file."""
+        return json.dumps(asdict(self)) + "\n"
+
 
 class EvaluationError(RuntimeError):
     """An episode could not be evaluated."""
@@ -113,7 +117,7 @@ class Evaluator:
         """
         done = {record.key: record for record in read_records(records_path)}
         write_text_atomically(
-            records_path, "".join(_line(record) for record in done.values())
+            records_path, "".join(record.line() for record in done.values())
         )  # no torn line
         self._filmed = {
             _key(episode) for episode in plan[:: max(1, len(plan) // max(1, self._videos))][: self._videos]
@@ -126,7 +130,7 @@ class Evaluator:
 
             def keep(record: EpisodeRecord) -> None:
                 done[record.key] = record
-                file.write(_line(record))
+                file.write(record.line())
                 file.flush()
                 bar.update()
 
@@ -216,10 +220,6 @@ class Evaluator:
 def _key(episode: PlannedEpisode) -> tuple[str, int, str, int, int]:
     start = episode.start
     return (episode.suite, episode.task_id, start.kind, start.index, start.seed)
-
-
-def _line(record: EpisodeRecord) -> str:
-    return json.dumps(asdict(record)) + "\n"
 
 
 def read_records(path: Path) -> list[EpisodeRecord]:

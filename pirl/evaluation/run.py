@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,7 @@ def evaluate_policy(
         plan: the episodes.
         records_path: JSON-lines file of episode records.
         label: text of the progress bar.
-        video_dir: where to keep the first few episodes as pictures.
+        video_dir: where films of a few episodes go; None films nothing.
     """
     simulation = experiment["simulation"]
     progress = records_path.with_name(
@@ -74,7 +73,7 @@ def evaluate_policy(
             videos=experiment["evaluation"]["videos"] if video_dir else 0,
         )
         records = evaluator.run(plan, progress, label)
-        write_text_atomically(records_path, "".join(json.dumps(asdict(record)) + "\n" for record in records))
+        write_text_atomically(records_path, "".join(record.line() for record in records))
         return records
     finally:
         workers.close()

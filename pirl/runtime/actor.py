@@ -70,7 +70,7 @@ class Actor:
             height=config.env.observation_height,
             width=config.env.observation_width,
             control_mode=config.env.control_mode,
-            cameras=tuple(name.removesuffix("_image") for name in config.env.camera_name.split(",")),
+            cameras=config.cameras,
         )
         try:
             collector = EpisodeCollector(

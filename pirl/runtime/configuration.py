@@ -141,6 +141,11 @@ class OnlineTrainConfig(TrainRLServerPipelineConfig):
     # Folder of the demonstrations (LeRobotDataset) available to the learner offline.
     demonstrations: Path | None = None
 
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """The simulator's names of `env.camera_name`'s cameras."""
+        return tuple(name.removesuffix("_image") for name in self.env.camera_name.split(","))
+
     def validate(self) -> None:
         """Check every setting and resolve `policy.path`.
 

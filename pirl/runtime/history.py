@@ -32,12 +32,18 @@ class TrainingHistory:
     curves continue without a gap or a repeat.
     """
 
-    def __init__(self, config: OnlineTrainConfig, tracker: RunTracker | None, wall_s_before: float) -> None:
+    def __init__(
+        self,
+        config: OnlineTrainConfig,
+        tracker: RunTracker | None,
+        wall_s_before: float,
+        episodes_before: int = 0,
+    ) -> None:
         self._config = config
         self._folder = Path(config.output_dir)
         self._tracker = tracker
         self._began = time.monotonic() - wall_s_before
-        self._noted_episodes = -1
+        self._noted_episodes = episodes_before
         self._logged_at = -math.inf
         self._pending: list[dict[str, float]] = []
 
@@ -69,13 +75,13 @@ class TrainingHistory:
                 folder=folder,
                 settings=draccus.encode(config),
             )
-        return cls(config, tracker, wall_s)
+        return cls(config, tracker, wall_s, counters.episodes)
 
     def note(self, intake: Intake, updates: int) -> None:
         """Record progress if new episodes have arrived; always refresh the supervisor's status file."""
         counters = intake.counters
         now = time.monotonic()
-        if counters.episodes != self._noted_episodes and counters.episodes:
+        if counters.episodes != self._noted_episodes:
             self._noted_episodes = counters.episodes
             point = {
                 "env_steps": counters.env_steps,
@@ -98,7 +104,7 @@ class TrainingHistory:
         """Record one update's statistics; off-policy recipes are averaged over a few seconds."""
         counters = intake.counters
         metrics = standard_metrics(stats.to_log_dict()) | {"time/update_s": seconds}
-        if intake.recent:
+        if counters.recent:
             metrics["rollout/success_rate"] = intake.recent_success_rate
         self._pending.append({k: float(v) for k, v in metrics.items() if math.isfinite(float(v))})
         if hasattr(self._config.algorithm, "episodes_per_update") or len(self._pending) >= 50:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from queue import Empty, Queue
@@ -32,6 +31,8 @@ class IntakeCounters:
     repeated_episodes: int = 0
     not_finite_episodes: int = 0
     not_finite_updates: int = 0
+    # Outcomes of the latest episodes, for the windowed rollout success.
+    recent: list[bool] = field(default_factory=list)
 
 
 class NotFiniteStop(RuntimeError):
@@ -44,7 +45,6 @@ class Intake:
 
     What does not fit `schema` is refused and counted; so are NaN and infinity, unless `not_finite` is `stop`.
     Every episode carries the actor's id and its own running number, so repeats are dropped and counted.
-    `recent` holds the latest outcomes for the windowed rollout success.
     """
 
     transition_queue: Queue
@@ -54,7 +54,6 @@ class Intake:
     window: int = 50
     not_finite: str = "skip"
     counters: IntakeCounters = field(default_factory=IntakeCounters)
-    recent: deque[bool] = field(default_factory=deque)
     _seen: dict[int, set[int]] = field(default_factory=dict)
     actor_totals: dict[int, dict[str, float]] = field(default_factory=dict)
 
@@ -91,7 +90,8 @@ class Intake:
     @property
     def recent_success_rate(self) -> float:
         """Success under exploration noise over the latest episodes; NaN before the first."""
-        return sum(self.recent) / len(self.recent) if self.recent else float("nan")
+        recent = self.counters.recent
+        return sum(recent) / len(recent) if recent else float("nan")
 
     @property
     def missing_episodes(self) -> int:
@@ -141,9 +141,7 @@ class Intake:
     def _count_episode(self, success: bool) -> None:
         self.counters.episodes += 1
         self.counters.successes += success
-        self.recent.append(success)
-        while len(self.recent) > self.window:
-            self.recent.popleft()
+        self.counters.recent = [*self.counters.recent, success][-self.window :]
 
     def _take_interaction(self, data: bytes) -> None:
         try:

@@ -65,7 +65,7 @@ def transition_schema(config: OnlineTrainConfig, agent: Agent) -> TransitionSche
         chunk_size=config.rollout.chunk_size,
         height=config.env.observation_height,
         width=config.env.observation_width,
-        cameras=tuple(name.removesuffix("_image") for name in config.env.camera_name.split(",")),
+        cameras=config.cameras,
     )
     environment.observation_space.seed(0)
     instruction = get_task(*task).language
