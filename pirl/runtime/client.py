@@ -28,6 +28,8 @@ from pirl.runtime.tls import channel_credentials
 
 _END = None
 RETRY_S = 1.0
+# A network that swallows packets is noticed by pings, not by a deadline: weights may take long.
+KEEPALIVE = [("grpc.keepalive_time_ms", 20_000), ("grpc.keepalive_timeout_ms", 20_000)]
 # A learner that is restarting, a network that stalls.
 MENDABLE = (
     grpc.StatusCode.UNAVAILABLE,
@@ -55,11 +57,21 @@ class _WeightsInbox:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._weights: Weights | None = None
+        self._newest: int | None = None
+        self._expected: int | None = None
         self.finished = False
+
+    def expect_again(self) -> None:
+        """The next weights may be the newest ones once more; those are not news."""
+        self._expected = self._newest
 
     def put(self, data: bytes) -> None:
         state, policy_version, finished = split_control(bytes_to_state_dict(data))
         with self._changed:
+            repeated = policy_version == self._expected and not finished
+            self._expected, self._newest = None, policy_version
+            if repeated:
+                return
             self._weights = Weights(state, policy_version)
             self.finished = self.finished or finished
             self._changed.notify_all()
@@ -82,10 +94,11 @@ class LearnerClient:
     def __init__(self, config: TransportConfig) -> None:
         self._config = config
         self._address = f"{config.host}:{config.port}"
+        options = grpc_channel_options() + KEEPALIVE
         self._channel = (
-            grpc.secure_channel(self._address, channel_credentials(config.tls), grpc_channel_options())
+            grpc.secure_channel(self._address, channel_credentials(config.tls), options)
             if config.tls.enabled
-            else grpc.insecure_channel(self._address, grpc_channel_options())
+            else grpc.insecure_channel(self._address, options)
         )
         self._stub = services_pb2_grpc.LearnerServiceStub(self._channel)
         self._closed = threading.Event()
@@ -174,15 +187,23 @@ class LearnerClient:
                 logging.debug("[ACTOR] waiting for the learner to take messages")
 
     def _receive_parameters(self) -> None:
-        """Keep a parameter stream open; a learner that went away may come back."""
+        """Keep a parameter stream open; a learner that went away may come back.
+
+        Each stream has a deadline and is then opened anew.
+        """
         patience = _Patience(self._config.reconnect_timeout_s)
         while not self._leaving():
             try:
-                stream = self._stub.StreamParameters(services_pb2.Empty())
+                stream = self._stub.StreamParameters(
+                    services_pb2.Empty(), timeout=self._config.stream_timeout_s
+                )
                 watched = patience.renewed_by(stream)
                 receive_bytes_in_chunks(watched, self._inbox, self._closed, log_prefix="[ACTOR] parameters")
             except (grpc.RpcError, ValueError) as error:
-                self._wait_or_give_up(error, patience)
+                if _code(error) is grpc.StatusCode.DEADLINE_EXCEEDED:
+                    self._inbox.expect_again()
+                else:
+                    self._wait_or_give_up(error, patience)
             else:
                 time.sleep(self._config.poll_s)  # the stream ended: over, or a learner that was stopped
 
@@ -208,13 +229,17 @@ class LearnerClient:
 
     def _wait_or_give_up(self, error: Exception, patience: _Patience) -> None:
         """After a failed call: wait a moment, or note a failure that will not mend."""
-        code = error.code() if isinstance(error, grpc.RpcError) else None
+        code = _code(error)
         name = code.name if code is not None else str(error)
         if code not in MENDABLE or patience.is_over():
             self._failure = self._failure or f"the learner at {self._address} went away ({name})"
         else:
             logging.warning("[ACTOR] the learner at %s is away (%s); trying again", self._address, name)
             self._closed.wait(RETRY_S)
+
+
+def _code(error: Exception) -> grpc.StatusCode | None:
+    return error.code() if isinstance(error, grpc.RpcError) else None
 
 
 class _Patience:

@@ -48,6 +48,8 @@ class TransportConfig:
     connect_timeout_s: float = 120.0
     # Seconds an actor keeps trying after the learner has gone; it may be restarting.
     reconnect_timeout_s: float = 180.0
+    # Seconds after which an actor opens its parameter stream anew.
+    stream_timeout_s: float = 3600.0
     # Seconds a queue read blocks before it looks at the shutdown flag again.
     poll_s: float = 0.2
     # Seconds between new weights for actors of off-policy algorithms (on-policy: after every update).

@@ -50,6 +50,8 @@ class TransitionSchema:
                 raise MessageError(
                     f"transition {index}: executed_steps {executed} is not 1 to {self.chunk_size}"
                 )
+            if float(info["decision_index"]) != index:
+                raise MessageError(f"transition {index}: decision_index is {float(info['decision_index'])}")
             ends = bool(transition["done"]) or bool(transition["truncated"])
             if ends != (index == len(transitions) - 1):
                 raise MessageError(

@@ -169,6 +169,8 @@ def start_server(
             ("grpc.max_receive_message_length", MAX_MESSAGE_SIZE),
             ("grpc.max_send_message_length", MAX_MESSAGE_SIZE),
             ("grpc.so_reuseport", 0),
+            # Actors ping every 20 s; by default a server hangs up on pings without data.
+            ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         ],
     )
     services_pb2_grpc.add_LearnerServiceServicer_to_server(service, server)

@@ -141,7 +141,19 @@ class Supervisor:
         return self._children[name]
 
     def _start_learner(self) -> None:
-        """Start the learner and wait until it listens; it resumes whenever there is a checkpoint."""
+        """Start the learner and wait until it listens; one that is killed meanwhile is started again."""
+        while not self._learner_listens():
+            self._restarts_left -= 1
+            logging.warning(
+                "the learner was killed while it started; again (%d restarts left)", self._restarts_left
+            )
+
+    def _learner_listens(self) -> bool:
+        """Start the learner, which resumes whenever there is a checkpoint; False if it was killed.
+
+        Raises:
+            TrainingFailed: when it ended by itself, was killed too often, or does not listen in time.
+        """
         announcement = self._output_dir / "learner.json"
         announcement.unlink(missing_ok=True)
         child = self._start(
@@ -149,7 +161,10 @@ class Supervisor:
         )
         deadline = time.monotonic() + LEARNER_START_S
         while not announcement.is_file():
-            if child.process.poll() is not None:
+            code = child.process.poll()
+            if code is not None and code < 0 and self._restarts_left > 0:
+                return False
+            if code is not None:
                 raise TrainingFailed(f"the learner did not start; end of {child.log}:\n{child.tail()}")
             if time.monotonic() > deadline:
                 raise TrainingFailed(
@@ -159,6 +174,7 @@ class Supervisor:
                 raise TrainingFailed("stopped by a signal before the learner listened")
             time.sleep(0.1)
         self._port = int(json.loads(announcement.read_text())["port"])
+        return True
 
     def _start_actor(self, actor: int) -> None:
         name = f"actor_{actor}"

@@ -97,6 +97,17 @@ def test_too_many_deaths_end_the_run_with_the_last_log_lines(tmp_path):
     assert_no_orphans(tmp_path)
 
 
+def test_a_learner_killed_while_it_starts_is_started_again(tmp_path):
+    assert supervise(tmp_path, "die at start")["env_steps"] == 10
+    assert len((tmp_path / "learner_starts.txt").read_text().splitlines()) == 2
+    assert_no_orphans(tmp_path)
+
+
+def test_restarts_are_limited_while_the_learner_starts_too(tmp_path):
+    with pytest.raises(TrainingFailed, match="the learner did not start"):
+        supervise(tmp_path, "die at start", max_restarts=0)
+
+
 def test_a_learner_that_does_not_start_is_reported(tmp_path):
     with pytest.raises(TrainingFailed, match="nothing works today"):
         supervise(tmp_path, "refuse")

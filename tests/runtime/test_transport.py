@@ -139,6 +139,21 @@ def test_a_taken_port_is_named(learner):
         start_server(service, "127.0.0.1", learner.port, actors=1)
 
 
+def test_a_parameter_stream_that_is_renewed_brings_no_weights_twice(learner):
+    """Synchronous actors take weights for news: old ones again would make them collect one share too many."""
+    publish(learner, 1)
+    client = LearnerClient(TransportConfig(port=learner.port, poll_s=0.05, stream_timeout_s=0.5))
+    client.connect()
+    assert client.take_weights(timeout=10.0).policy_version == 1
+    assert client.take_weights(timeout=4.0) is None  # through eight streams of half a second
+    publish(learner, 2)
+    assert client.take_weights(timeout=10.0).policy_version == 2
+    publish(learner, 3, finished=True)
+    assert client.take_weights(timeout=10.0).policy_version == 3
+    assert client.finished
+    client.close()
+
+
 def test_a_stock_lerobot_actor_talks_to_our_learner(learner):
     publish(learner, 3)
     channel = grpc.insecure_channel(f"127.0.0.1:{learner.port}", grpc_channel_options())

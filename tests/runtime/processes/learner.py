@@ -14,6 +14,8 @@ behaviour = settings["behaviour"]
 starts = output / "learner_starts.txt"
 with open(starts, "a") as file:
     file.write(f"{os.getpid()} {sys.argv[-1]}\n")
+if behaviour == "die at start" and len(starts.read_text().splitlines()) == 1:
+    os.kill(os.getpid(), 9)
 if behaviour == "refuse":
     sys.exit("pirl-learner: nothing works today")
 write_json_atomically(output / "learner.json", {"port": 50123, "pid": os.getpid()})
