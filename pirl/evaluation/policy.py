@@ -13,6 +13,7 @@ from lerobot.policies import get_policy_class
 from lerobot.policies.pretrained import PreTrainedPolicy
 from torch import Tensor
 
+from pirl.policies.pickled import refuse_pickles
 from pirl.policies.processing import PolicyProcessing
 
 
@@ -40,7 +41,9 @@ def load_policy(folder: str | Path, environment: dict[str, Any]) -> EvaluationPo
 
     Raises:
         FileNotFoundError: when there is no such policy.
+        PickledWeights: when its weights are a pickle.
     """
+    refuse_pickles(Path(folder))
     config = PreTrainedConfig.from_pretrained(folder)
     config.device = "cuda" if torch.cuda.is_available() else "cpu"
     policy = get_policy_class(config.type).from_pretrained(str(folder), config=config)

@@ -11,6 +11,7 @@ from typing import Any
 
 from lerobot.utils.constants import POLICY_PREPROCESSOR_DEFAULT_NAME
 
+from pirl.policies.pickled import refuse_pickles
 from pirl.policies.processing import XVLA_LIBERO_STEPS
 
 CONFIG_FILE = "config.json"
@@ -34,8 +35,10 @@ def export_policy(source: Path, destination: Path) -> Path:
 
     Raises:
         ExportError: when the source lacks a file.
+        PickledWeights: when its weights are a pickle.
     """
     source, destination = Path(source), Path(destination)
+    refuse_pickles(source)
     preprocessor = f"{POLICY_PREPROCESSOR_DEFAULT_NAME}.json"
     for name in (CONFIG_FILE, "model.safetensors", preprocessor):
         if not (source / name).is_file():

@@ -229,6 +229,8 @@ class LearnerClient:
 
     def _wait_or_give_up(self, error: Exception, patience: _Patience) -> None:
         """After a failed call: wait a moment, or note a failure that will not mend."""
+        if self._leaving():
+            return
         code = _code(error)
         name = code.name if code is not None else str(error)
         if code not in MENDABLE or patience.is_over():

@@ -23,6 +23,7 @@ from lerobot.utils.constants import CHECKPOINTS_DIR, LAST_CHECKPOINT_LINK, PRETR
 
 import pirl.algorithms  # noqa: F401  (registers the `pi_rl` algorithm)
 from pirl.envs.starts import START_KINDS
+from pirl.policies.pickled import refuse_pickles
 from pirl.runtime.tls import TlsConfig, check_exposure
 
 if TYPE_CHECKING:
@@ -205,6 +206,7 @@ class OnlineTrainConfig(TrainRLServerPipelineConfig):
                 resume, self.resume = self.resume, False
                 self._resolve_pretrained_from_cli()
                 self.resume = resume
+                refuse_pickles(Path(parser.get_path_arg("policy")))
         except (OSError, ValueError) as error:
             raise ConfigError(f"policy.path: {error}") from error
 
