@@ -8,6 +8,14 @@ from typing import Any
 from pirl.envs.starts import Start, StartKind
 from pirl.envs.tasks import num_tasks
 
+FOUR_SUITES = ["libero_spatial", "libero_object", "libero_goal", "libero_10"]
+PRESETS: dict[str, dict[str, Any]] = {
+    "smoke": {"suites": FOUR_SUITES, "tasks_per_suite": 1, "episodes_per_task": 1},
+    "libero_4x10x10": {"suites": FOUR_SUITES, "tasks_per_suite": 10, "episodes_per_task": 10},
+    "libero_4x10x50": {"suites": FOUR_SUITES, "tasks_per_suite": 10, "episodes_per_task": 50},
+}
+"""Named multi-suite protocols: suites x tasks x official initial states."""
+
 
 @dataclass(frozen=True)
 class PlannedEpisode:
@@ -72,6 +80,7 @@ def wide_plan(experiment: dict[str, Any]) -> list[PlannedEpisode]:
 def suite_plan(experiment: dict[str, Any]) -> list[PlannedEpisode]:
     """Whole suites, or their first tasks, on official initial states."""
     suite_eval = experiment["suite_eval"]
+    suite_eval = PRESETS.get(suite_eval["preset"], suite_eval)
     plan = []
     for suite in suite_eval["suites"]:
         tasks = list(range(num_tasks(suite)))[: suite_eval["tasks_per_suite"]]

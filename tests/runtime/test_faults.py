@@ -145,12 +145,11 @@ def test_a_port_already_taken_is_said_in_one_line(tmp_path, start_policy):
     assert last.startswith(f"pirl-learner: transport.port: cannot listen on 127.0.0.1:{port}"), last
 
 
-@pytest.mark.parametrize("overload_s", [OVERLOAD_S])
-def test_memory_is_bounded_under_overload(tmp_path, start_policy, overload_s):
+def test_memory_is_bounded_under_overload(tmp_path, start_policy):
     """Two actors collect ten times faster than the learner learns, for ten minutes."""
     path, port, log = run_file(tmp_path, start_policy), free_port(), tmp_path / "log.txt"
     change(path, actors=2, rollout={"synchronous": False}, budget={"env_steps": 10**7, "checkpoints": 1})
-    change(path, algorithm={"epochs": 200, "target_kl": None}, buffer={"online_capacity": 500})
+    change(path, algorithm={"epochs": 50, "target_kl": None}, buffer={"online_capacity": 500})
     with (
         process("learner", path, port, log) as learner,
         process("actor", path, port, log, "--actor_id=0") as one,
@@ -159,18 +158,16 @@ def test_memory_is_bounded_under_overload(tmp_path, start_policy, overload_s):
         processes = (learner, one, other)
         wait_for(lambda: env_steps(tmp_path) > 1000)  # queues and buffer are full, caches are warm
         before = [resident_mib(p.pid) for p in processes]
-        peaks, until = list(before), time.monotonic() + overload_s
+        peaks, until = list(before), time.monotonic() + OVERLOAD_S
         while time.monotonic() < until:
             time.sleep(1.0)
             assert all(p.poll() is None for p in processes), log.read_text()
             peaks = [max(peak, resident_mib(p.pid)) for peak, p in zip(peaks, processes, strict=True)]
-        taken = env_steps(tmp_path)
-        learner.send_signal(signal.SIGTERM)
-        assert learner.wait(timeout=120) == 0, log.read_text()
-        waited = [actor.wait(timeout=60) for actor in (one, other)]
-    growth = [peak - first for peak, first in zip(peaks, before, strict=True)]
-    print(f"{taken} steps taken, growth in MiB (learner, actor, actor): {growth}")
-    assert waited == [0, 0]
-    # 64 queued episodes of four decisions are 7 MiB; the rest is the allocator's.
-    assert max(growth) < 100
+        growth = [peak - first for peak, first in zip(peaks, before, strict=True)]
+        print(f"{env_steps(tmp_path)} steps taken, growth in MiB (learner, actor, actor): {growth}")
+        # 64 queued episodes of four decisions are 7 MiB; the rest is the allocator's.
+        assert max(growth) < 100
+        learner.send_signal(signal.SIGTERM)  # heard after the update in hand
+        assert learner.wait(timeout=600) == 0, log.read_text()
+        assert [actor.wait(timeout=60) for actor in (one, other)] == [0, 0]
     assert_nothing_lost_or_doubled(summary(tmp_path))

@@ -1,0 +1,32 @@
+"""Plans name every episode of a protocol."""
+
+from collections import Counter
+
+import pytest
+import yaml
+
+from pirl.evaluation.plan import PRESETS, suite_plan
+from pirl.experiment.config import PROJECT_ROOT, SCHEMA_PATH, load_experiment
+
+
+@pytest.mark.parametrize(
+    ("preset", "tasks", "episodes"),
+    [("smoke", 1, 1), ("libero_4x10x10", 10, 10), ("libero_4x10x50", 10, 50)],
+)
+def test_a_preset_is_the_whole_protocol(preset, tasks, episodes):
+    experiment = load_experiment(PROJECT_ROOT / "configs" / "smoke.yaml")
+    experiment["suite_eval"]["preset"] = preset
+    plan = suite_plan(experiment)
+    per_task = Counter((episode.suite, episode.task_id) for episode in plan)
+    assert Counter(suite for suite, _ in per_task) == dict.fromkeys(
+        ("libero_spatial", "libero_object", "libero_goal", "libero_10"), tasks
+    )
+    assert set(per_task.values()) == {episodes}
+    assert {episode.start.kind for episode in plan} == {"official"}
+    assert len(set(plan)) == len(plan)
+
+
+def test_every_preset_can_be_asked_for():
+    schema = yaml.safe_load(SCHEMA_PATH.read_text())
+    allowed = schema["properties"]["suite_eval"]["properties"]["preset"]["enum"]
+    assert set(allowed) == {*PRESETS, None}
