@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_model
-from torch import Tensor, nn
+from safetensors.torch import save_file
+from torch import Tensor
 
 WEIGHTS = "model.safetensors"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
@@ -52,19 +52,8 @@ def convert(folder: Path) -> Path:
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise PickledWeights(f"{source}: is no dict of tensors")
     partial = Path(folder) / f".{WEIGHTS}.partial"
-    save_model(_Holder(weights), str(partial))  # keeps tensors that share memory apart
+    save_file({name: value.clone().contiguous() for name, value in weights.items()}, partial)
     return partial.replace(Path(folder) / WEIGHTS)
-
-
-class _Holder(nn.Module):
-    """Presents named tensors as a module, which safetensors knows how to write."""
-
-    def __init__(self, weights: dict[str, Tensor]) -> None:
-        super().__init__()
-        self._weights = weights
-
-    def state_dict(self, *args, **kwargs):  # type: ignore[no-untyped-def]
-        return dict(self._weights)
 
 
 def _pickle_in(folder: Path) -> Path | None:
