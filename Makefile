@@ -71,6 +71,7 @@ bench-update: setup ## cost of a PI-RL update against its floor, results/bench/u
 
 pull: setup ## fetch the artefacts of CONFIG with DVC, and tell Snakemake that they are up to date
 	$(RUN) dvc pull
+	$(RUN) python -m pirl.doctor --output results/$(basename $(notdir $(CONFIG)))/doctor.json
 	$(RUN) snakemake --configfile $(CONFIG) --cores 1 --touch all
 
 mlflow: setup ## open the MLflow UI on loopback
