@@ -26,12 +26,16 @@ from typing import Any
 
 from tqdm import tqdm
 
+from pirl.files import write_json_atomically
+
 PR_SET_PDEATHSIG = 1
 TERM_GRACE_S = 30.0
 POLL_S = 0.5
 MAX_RESTARTS = 3
 LEARNER_START_S = 300.0
 STALL_S = 600.0
+# How often each actor has been started.
+INCARNATIONS_FILE = "incarnations.json"
 # Exit status of a learner that ended on purpose: a restart would meet the same again.
 EXIT_STOPPED = 3
 LEARNER_MODULE = "pirl.runtime.learner"
@@ -86,7 +90,7 @@ class Supervisor:
         self._progress = progress
         self._learner_module, self._actor_module = learner_module, actor_module
         self._children: dict[str, Child] = {}
-        self._incarnations: dict[str, int] = {}
+        self._incarnations = self._earlier_incarnations()
         self._port = 0
         self._stopping = False
 
@@ -114,6 +118,12 @@ class Supervisor:
             for number, handler in previous.items():
                 signal.signal(number, handler)
         return json.loads((self._output_dir / "train.json").read_text())
+
+    def _earlier_incarnations(self) -> dict[str, int]:
+        """How often each actor of a run that goes on was started before: its starts shall not repeat."""
+        if not (self._output_dir / "checkpoints" / "last").is_dir():
+            return {}
+        return _read_json(self._output_dir / INCARNATIONS_FILE) or {}
 
     def _on_signal(self, *_: Any) -> None:
         self._stopping = True
@@ -187,6 +197,7 @@ class Supervisor:
             f"--incarnation={incarnation}",
         )
         self._incarnations[name] = incarnation + 1
+        write_json_atomically(self._output_dir / INCARNATIONS_FILE, self._incarnations)
 
     def _watch(self) -> None:
         moved_at, last_status = time.monotonic(), None
@@ -198,7 +209,7 @@ class Supervisor:
                 if learner.process.poll() == 0 and (self._output_dir / "train.json").is_file():
                     return
                 self._restart_dead()
-                status = _read_status(self._output_dir / "status.json")
+                status = _read_json(self._output_dir / "status.json")
                 if status != last_status:
                     moved_at, last_status = time.monotonic(), status
                     advance(status)
@@ -248,7 +259,7 @@ def _kill_group(child: Child) -> None:
     child.process.wait()
 
 
-def _read_status(path: Path) -> dict[str, Any] | None:
+def _read_json(path: Path) -> dict[str, Any] | None:
     try:
         return json.loads(path.read_text())
     except (FileNotFoundError, json.JSONDecodeError):

@@ -113,6 +113,16 @@ def test_a_learner_that_does_not_start_is_reported(tmp_path):
         supervise(tmp_path, "refuse")
 
 
+def test_actors_of_a_run_that_goes_on_get_new_incarnations(tmp_path):
+    """Under an incarnation of its own an actor repeats neither episode numbers nor starts."""
+    supervise(tmp_path, "well")
+    supervise(tmp_path, "well")
+    (tmp_path / "checkpoints" / "last").mkdir(parents=True)
+    supervise(tmp_path, "well")
+    starts = (tmp_path / "actor_starts.txt").read_text().splitlines()
+    assert [line.split("--incarnation=")[1] for line in starts] == ["0", "0", "1"]
+
+
 def test_a_learner_that_stops_on_purpose_is_not_restarted(tmp_path):
     with pytest.raises(TrainingFailed, match="a loss is not finite"):
         supervise(tmp_path, "stop")
