@@ -74,6 +74,7 @@ class TrainingHistory:
                 variant=getattr(config.algorithm, "variant", None),
                 folder=folder,
                 settings=draccus.encode(config),
+                last_step=counters.env_steps,
             )
         return cls(config, tracker, wall_s, counters.episodes)
 

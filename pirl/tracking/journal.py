@@ -7,6 +7,7 @@ its bytes the store has received. Events:
 - `metrics`: step (environment steps), time_ms, values {name: number};
 - `checkpoint`: name, path, step, time_ms, values: a model that the store ranks but does not copy;
 - `artifact`: path of a file that the store keeps a copy of;
+- `supersedes`: run_id of the store that this journal, cut back, takes the place of;
 - `resume`, `end` (status, time_ms).
 """
 
@@ -14,10 +15,11 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from pirl.files import write_json_atomically
 
@@ -35,12 +37,7 @@ class Journal:
         """
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 (held, with its lock, until close)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.close()
-            raise
+        self._file = _locked(self.path)
         self._state_path = self.path.with_suffix(".state.json")
         self.run_id: str | None = None
         self.sent_bytes = 0
@@ -49,10 +46,16 @@ class Journal:
             self.run_id, self.sent_bytes = state["run_id"], state["sent_bytes"]
 
     @classmethod
-    def for_run(cls, folder: Path, run: dict[str, Any]) -> Journal:
+    def for_run(cls, folder: Path, run: dict[str, Any], last_step: int | None = None) -> Journal:
         """The journal in `folder` of the interrupted run that `run` goes on with, else a new one.
 
         A run goes on when its `run` event is the same but for the commit and it never ended as FINISHED.
+
+        Args:
+            folder: of the run.
+            run: its `run` event.
+            last_step: environment steps of the checkpoint that it goes on from; what was noted beyond is
+                taken back. None: nothing is.
         """
         number = 0
         while True:
@@ -68,6 +71,8 @@ class Journal:
                 return journal
             finished = events[-1].get("status") == "FINISHED"
             if not finished and _identity(events[0]) == _identity({"event": "run", **run}):
+                if last_step is not None and any(event.get("step", 0) > last_step for event in events):
+                    journal._cut_back(last_step)
                 journal.append({"event": "resume"})
                 return journal
             journal.close()
@@ -107,6 +112,19 @@ class Journal:
         self.run_id, self.sent_bytes = None, 0
         self._state_path.unlink(missing_ok=True)
 
+    def _cut_back(self, last_step: int) -> None:
+        """Drop what lies beyond a step. The store cannot forget points: it gets the rest as a new run."""
+        kept = [event for event, _ in self.events(0) if event.get("step", 0) <= last_step]
+        if self.run_id is not None:
+            kept.insert(1, {"event": "supersedes", "run_id": self.run_id})
+        partial = self.path.with_suffix(".partial")
+        partial.write_text("".join(json.dumps(event) + "\n" for event in kept), encoding="utf-8")
+        following = _locked(partial)
+        self.forget_store()
+        os.replace(partial, self.path)
+        self._file.close()
+        self._file = following
+
     def unsent(self) -> int:
         """Number of events that the store does not have yet."""
         return sum(1 for _ in self.events(self.sent_bytes))
@@ -114,6 +132,21 @@ class Journal:
     def close(self) -> None:
         """Let go of the journal."""
         self._file.close()
+
+
+def _locked(path: Path) -> TextIO:
+    """The file, open for appending, with its lock.
+
+    Raises:
+        BlockingIOError: when another process holds it.
+    """
+    file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (held, with its lock, until close)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise
+    return file
 
 
 def _identity(run: dict[str, Any]) -> dict[str, Any]:

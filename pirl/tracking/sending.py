@@ -121,6 +121,8 @@ class StoreWriter:
         match event["event"]:
             case "run":
                 self._send_params(run_id, event["params"])
+            case "supersedes":
+                self._delete_run(event["run_id"])
             case "resume":
                 self._client.update_run(run_id, status="RUNNING")
             case "checkpoint":
@@ -132,6 +134,14 @@ class StoreWriter:
                     logging.warning("tracking: %s is gone and was not sent", event["path"])
             case "end":
                 self._client.set_terminated(run_id, status=event["status"], end_time=event["time_ms"])
+
+    def _delete_run(self, run_id: str) -> None:
+        """MLflow keeps a deleted run out of sight, and restores it on demand."""
+        try:
+            self._client.delete_run(run_id)
+        except Exception as error:
+            if getattr(error, "error_code", None) not in (UNKNOWN_TO_STORE, REFUSED):
+                raise
 
     def _send_params(self, run_id: str, params: dict[str, str]) -> None:
         from mlflow.entities import Param

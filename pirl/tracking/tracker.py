@@ -47,6 +47,7 @@ class RunTracker:
         suite: str | None = None,
         seed: int | None = None,
         settings: Mapping[str, Any] | None = None,
+        last_step: int | None = None,
         uri: str | None = None,
     ) -> RunTracker:
         """Begin a stage's child run, or go on with the one that was interrupted in `folder`.
@@ -62,6 +63,7 @@ class RunTracker:
             suite: LIBERO suite that is trained on.
             seed: of the run.
             settings: recorded as parameters, and hashed into the tag `config_hash`.
+            last_step: environment steps of the checkpoint that training goes on from; curves end there.
             uri: of the store; default `tracking_uri()`.
         """
         tags = {
@@ -77,7 +79,7 @@ class RunTracker:
         }
         parts = [stage, recipe if recipe != stage else None, None if seed is None else f"seed{seed}"]
         name = "-".join(part for part in parts if part)
-        return cls._open_run(pipeline, name, tags, settings, folder, uri)
+        return cls._open_run(pipeline, name, tags, settings, folder, uri, last_step)
 
     @classmethod
     def for_pipeline(
@@ -96,6 +98,7 @@ class RunTracker:
         settings: Mapping[str, Any] | None,
         folder: Path,
         uri: str | None,
+        last_step: int | None = None,
     ) -> RunTracker:
         run = {
             "pipeline": pipeline,
@@ -103,7 +106,7 @@ class RunTracker:
             "tags": {key: str(value) for key, value in tags.items() if value is not None},
             "params": {} if settings is None else _flat(settings),
         }
-        return cls(Journal.for_run(Path(folder), run), uri or tracking_uri())
+        return cls(Journal.for_run(Path(folder), run, last_step), uri or tracking_uri())
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Record `metrics` at `step` environment steps; LeRobot's SAC names become the shared ones."""

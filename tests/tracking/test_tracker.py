@@ -141,6 +141,38 @@ def test_a_dead_process_and_an_unreachable_store_lose_nothing(tmp_path: Path, st
     assert run.info.status == "FINISHED"
 
 
+@pytest.mark.parametrize("last_step", [0, 30, 50])
+def test_a_run_that_goes_on_from_a_checkpoint_takes_back_what_lies_beyond(
+    tmp_path: Path, store_uri: str, last_step: int
+) -> None:
+    """A killed learner's work since its checkpoint is done again: curves have neither gap nor repeat."""
+    before = {step: float(step) for step in (10, 20, 30, 40, 50)}
+    first = open_tracker(tmp_path, store_uri)
+    for step, value in before.items():
+        first.log_metrics({"loss/value": value}, step)
+    assert first.finish("KILLED")
+    second = open_tracker(tmp_path, store_uri, last_step=last_step)
+    second.log_metrics({"loss/value": -1.0}, last_step + 10)
+    assert second.finish()
+    (run,) = child_runs(store_uri)  # the other one is deleted
+    kept = [(step, value) for step, value in before.items() if step <= last_step]
+    assert history(store_uri, run, "loss/value") == [*kept, (last_step + 10, -1.0)]
+    assert run.info.status == "FINISHED"
+    assert len(list(tmp_path.glob("tracking*.jsonl"))) == 1
+
+
+def test_a_journal_that_is_cut_back_stays_locked(tmp_path: Path) -> None:
+    run = {"pipeline": "smoke", "name": "x", "tags": {"stage": "x"}, "params": {}}
+    first = Journal.for_run(tmp_path, run)
+    first.append({"event": "metrics", "step": 9, "time_ms": 0, "values": {"m": 1.0}})
+    first.close()
+    journal = Journal.for_run(tmp_path, run, last_step=5)
+    with pytest.raises(BlockingIOError):
+        Journal(journal.path)
+    assert [event["event"] for event, _ in journal.events(0)] == ["run", "resume"]
+    journal.close()
+
+
 def test_a_sweep_sends_what_earlier_runs_kept(tmp_path: Path, store_uri: str) -> None:
     journal = Journal.for_run(
         tmp_path / "runs" / "a", {"pipeline": "smoke", "name": "x", "tags": {"stage": "x"}, "params": {}}
