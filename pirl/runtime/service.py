@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from queue import Queue
+from queue import Full, Queue
 from typing import Any
 
 import grpc
@@ -36,34 +36,52 @@ class ParameterBoard:
         self._changed = threading.Condition()
         self._edition = 0
         self._data = b""
-        self.closed = False
+        self._last = False
 
     def publish(self, data: bytes, last: bool = False) -> None:
         """Replace the parameters and wake all waiting streams, which end after the `last` edition."""
         with self._changed:
             self._edition += 1
             self._data = data
-            self.closed = last
+            self._last = last
             self._changed.notify_all()
 
-    def wait_newer(self, edition: int, timeout: float) -> tuple[int, bytes] | None:
-        """Return (edition, data) newer than `edition`, or None after `timeout` seconds."""
+    def wait_newer(self, edition: int, timeout: float) -> tuple[int, bytes, bool] | None:
+        """Return (edition, data, is last) newer than `edition`, or None after `timeout` seconds."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._edition > edition, timeout):
                 return None
-            return self._edition, self._data
+            return self._edition, self._data, self._last
 
 
-class _Inbox:
-    """A queue that knows how much one call has put into it."""
+class Abandoned(Exception):
+    """A call ended, or the learner is leaving, before its message found room in the queue."""
 
-    def __init__(self, queue: Queue) -> None:
+
+class Inbox:
+    """A queue as one call sees it: counts what the call has put there, and waits only while it is wanted."""
+
+    def __init__(self, queue: Queue, wanted: Callable[[], bool], poll_s: float) -> None:
         self._queue = queue
+        self._wanted = wanted
+        self._poll_s = poll_s
         self.messages = 0
 
     def put(self, data: bytes) -> None:
-        self._queue.put(data)
-        self.messages += 1
+        """Wait for room.
+
+        Raises:
+            Abandoned: when nobody waits for the answer any more; the message is not in the queue then, so
+                that the actor may send it again.
+        """
+        while self._wanted():
+            try:
+                self._queue.put(data, timeout=self._poll_s)
+                self.messages += 1
+                return
+            except Full:
+                continue
+        raise Abandoned
 
 
 class BroadcastLearnerService(LearnerService):
@@ -98,9 +116,9 @@ class BroadcastLearnerService(LearnerService):
             newer = self._board.wait_newer(edition, timeout=self.queue_get_timeout)
             if newer is None:
                 continue
-            edition, data = newer
+            edition, data, last = newer
             yield from send_bytes_in_chunks(data, services_pb2.Parameters, silent=True)
-            if self._board.closed:
+            if last:
                 return
 
     def SendTransitions(self, request_iterator: Any, context: grpc.ServicerContext) -> Any:
@@ -114,7 +132,11 @@ class BroadcastLearnerService(LearnerService):
     def _receive(self, request_iterator: Any, context: grpc.ServicerContext, queue: Queue, kind: str) -> Any:
         try:
             chunks = well_formed(request_iterator, self._max_message_bytes)
-            inbox = _Inbox(queue)
+            inbox = Inbox(
+                queue,
+                lambda: context.is_active() and not self.shutdown_event.is_set(),
+                self.queue_get_timeout,
+            )
             receive_bytes_in_chunks(chunks, inbox, self.shutdown_event, log_prefix=f"[LEARNER] {kind}")
             if not inbox.messages and self.shutdown_event.is_set():  # not to be taken for an acknowledgement
                 context.abort(grpc.StatusCode.UNAVAILABLE, "the learner is leaving")
@@ -123,6 +145,8 @@ class BroadcastLearnerService(LearnerService):
                 self.refused_streams += 1
             logging.error("[LEARNER] refused the %s stream of %s: %s", kind, context.peer(), error)
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        except Abandoned:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "the learner is leaving, or has no room")
         except grpc.RpcError:
             logging.info("[LEARNER] %s stream of %s ended", kind, context.peer())
         return services_pb2.Empty()

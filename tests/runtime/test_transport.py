@@ -19,7 +19,13 @@ from lerobot.transport.utils import (
 from pirl.runtime.client import LearnerClient, LearnerUnreachable
 from pirl.runtime.configuration import TransportConfig
 from pirl.runtime.messages import decode_transitions, with_control
-from pirl.runtime.service import BroadcastLearnerService, ParameterBoard, start_server
+from pirl.runtime.service import (
+    Abandoned,
+    BroadcastLearnerService,
+    Inbox,
+    ParameterBoard,
+    start_server,
+)
 from tests.runtime.transitions import make_transition
 
 WEIGHTS = {"policy": {"w": torch.arange(3.0)}}
@@ -152,6 +158,30 @@ def test_a_parameter_stream_that_is_renewed_brings_no_weights_twice(learner):
     assert client.take_weights(timeout=10.0).policy_version == 3
     assert client.finished
     client.close()
+
+
+def test_the_last_edition_is_not_missed_by_a_stream_that_is_busy_with_the_one_before():
+    """Published at once after an update's weights, the end of the run overtook them."""
+    board = ParameterBoard()
+    service = BroadcastLearnerService(board, threading.Event(), Queue(), Queue(), poll_s=0.05)
+    stream = service.StreamParameters(None, SimpleNamespace(is_active=lambda: True))
+    board.publish(b"an update's weights")
+    received = [next(stream).data]
+    board.publish(b"the last", last=True)
+    received += [chunk.data for chunk in stream]
+    assert received == [b"an update's weights", b"the last"]
+
+
+def test_a_call_that_finds_no_room_ends_with_the_learner_and_leaves_nothing_behind():
+    """A handler that waited for room for ever kept the learner's process from ending."""
+    queue, wanted = Queue(maxsize=1), threading.Event()
+    wanted.set()
+    inbox = Inbox(queue, wanted.is_set, poll_s=0.05)
+    inbox.put(b"first")
+    threading.Timer(0.3, wanted.clear).start()
+    with pytest.raises(Abandoned):
+        inbox.put(b"second")
+    assert (inbox.messages, queue.get_nowait(), queue.empty()) == (1, b"first", True)
 
 
 def test_a_stock_lerobot_actor_talks_to_our_learner(learner):
