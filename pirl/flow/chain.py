@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from pirl.flow.correlation import correlate
 from pirl.flow.density import gaussian_entropy, gaussian_log_prob
 
 StochasticSteps = Literal["one", "last", "all"]
@@ -68,6 +69,7 @@ def sample_chain(
     stochastic_steps: Tensor,
     counted: Tensor,
     reduction: Reduction = "sum",
+    correlation: float = 0.0,
 ) -> Chain:
     """Run the sampler from noise to action.
 
@@ -80,6 +82,7 @@ def sample_chain(
         stochastic_steps: [B], from `draw_stochastic_steps`.
         counted: True where noise is put in, [C, D]: noise elsewhere would carry no credit.
         reduction: of the log-prob over stochastic steps, as in `chain_log_prob`.
+        correlation: of the noise between neighbouring steps of the chunk, in [0, 1).
 
     Returns:
         The chain; its states are never clamped or post-processed.
@@ -95,8 +98,8 @@ def sample_chain(
         if bool(here.any()):
             noisy_mean, std = stochastic(x, noise, output, t, t_next)
             std = _counted_std(std, noisy_mean, here[:, None, None] & counted)
-            mean = torch.where(std > 0, noisy_mean + std * torch.randn_like(x), mean)
-            log_prob = log_prob + gaussian_log_prob(mean, noisy_mean, std).sum(-1)
+            mean = torch.where(std > 0, noisy_mean + std * correlate(torch.randn_like(x), correlation), mean)
+            log_prob = log_prob + gaussian_log_prob(mean, noisy_mean, std, correlation).sum(-1)
         x = mean
         states.append(x)
     assert output is not None
@@ -123,6 +126,7 @@ def chain_log_prob(
     stochastic_steps: Tensor,
     counted: Tensor,
     reduction: Reduction = "sum",
+    correlation: float = 0.0,
 ) -> ChainLogProb:
     """Recompute the log-prob of stored chains under the present denoiser.
 
@@ -137,6 +141,7 @@ def chain_log_prob(
         stochastic_steps: [B]; ALL_STEPS for every decision or for none.
         counted: [C, D] bool, entries that carry credit.
         reduction: `sum` over stochastic steps is the exact joint; `mean` tempers the ratio by 1/K.
+        correlation: of the noise, as it was sampled.
 
     Raises:
         ValueError: when decisions with one and with all stochastic steps are mixed.
@@ -159,8 +164,8 @@ def chain_log_prob(
         output = denoise(x, t.flatten())
         mean, std = stochastic(x, states[:, 0], output, t, t_next)
         std = _counted_std(std, mean, counted)
-        log_prob = log_prob + gaussian_log_prob(x_next, mean, std).sum(-1)
-        entropy = entropy + gaussian_entropy(std).sum(-1)
+        log_prob = log_prob + gaussian_log_prob(x_next, mean, std, correlation).sum(-1)
+        entropy = entropy + gaussian_entropy(std, correlation).sum(-1)
         last = output if bool((k == steps - 1).all()) else None
     if reduction == "mean":
         log_prob, entropy = log_prob / len(indices), entropy / len(indices)

@@ -8,30 +8,39 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pirl.flow.correlation import log_innovation_std, whiten
+
 LOG_2PI = math.log(2 * math.pi)
 
 
-def gaussian_log_prob(sample: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+def gaussian_log_prob(sample: Tensor, mean: Tensor, std: Tensor, correlation: float = 0.0) -> Tensor:
     """Log-density per entry of N(mean, std^2); entries without noise (std 0) count 0.
 
     Positive values are legal: a density exceeds 1 where std is small.
 
     Args:
-        sample: [..., C, D].
+        sample: [..., C, D]; [B, C, D] when correlated.
         mean: same shape.
         std: broadcastable, >= 0.
+        correlation: of the noise between neighbouring steps of the chunk; an entry's density is then the
+            conditional one, given the steps before it, and noise must fill the chunk from its first step on.
     """
     noisy = std > 0
     safe = torch.where(noisy, std, torch.ones_like(std))
-    log_prob = -0.5 * ((sample - mean) / safe) ** 2 - torch.log(safe) - 0.5 * LOG_2PI
+    log_prob = -0.5 * whiten((sample - mean) / safe, correlation) ** 2 - torch.log(safe) - 0.5 * LOG_2PI
+    if correlation:
+        log_prob = log_prob - log_innovation_std(log_prob.shape[-2], correlation, log_prob)
     return torch.where(noisy, log_prob, torch.zeros_like(log_prob))
 
 
-def gaussian_entropy(std: Tensor) -> Tensor:
-    """Differential entropy per entry; entries without noise (std 0) count 0."""
+def gaussian_entropy(std: Tensor, correlation: float = 0.0) -> Tensor:
+    """Differential entropy per entry of std [..., C, D], given the steps before it; 0 where std is 0."""
     noisy = std > 0
     safe = torch.where(noisy, std, torch.ones_like(std))
-    return torch.where(noisy, 0.5 * (LOG_2PI + 1) + torch.log(safe), torch.zeros_like(std))
+    entropy = 0.5 * (LOG_2PI + 1) + torch.log(safe)
+    if correlation:
+        entropy = entropy + log_innovation_std(std.shape[-2], correlation, std)
+    return torch.where(noisy, entropy, torch.zeros_like(std))
 
 
 def bernoulli_log_prob(outcome: Tensor, logit: Tensor, temperature: float = 1.0) -> Tensor:

@@ -97,7 +97,8 @@ def linear_denoiser(x, t):
 
 @pytest.mark.parametrize("which", ["one", "last", "all"])
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
-def test_sampled_and_recomputed_log_probs_agree(which, reduction):
+@pytest.mark.parametrize("correlation", [0.0, 0.9])
+def test_sampled_and_recomputed_log_probs_agree(which, reduction, correlation):
     torch.manual_seed(1)
     counted = torch.zeros(3, 4, dtype=torch.bool)
     counted[:2, :3] = True
@@ -112,11 +113,14 @@ def test_sampled_and_recomputed_log_probs_agree(which, reduction):
         steps,
         counted,
         reduction,
+        correlation,
     )
-    again = chain_log_prob(linear_denoiser, chain.states, time_grid(5), stochastic, steps, counted, reduction)
+    again = chain_log_prob(
+        linear_denoiser, chain.states, time_grid(5), stochastic, steps, counted, reduction, correlation
+    )
     torch.testing.assert_close(again.log_prob, chain.log_prob)
     assert (again.log_prob[:, 2] == 0).all()
-    if which == "all":
+    if which == "all" and not correlation:
         by_hand = torch.zeros(16, 3)
         grid = time_grid(5)
         for k in range(5):

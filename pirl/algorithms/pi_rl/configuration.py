@@ -73,8 +73,12 @@ class PiRLConfig(RLAlgorithmConfig):
     # Bounds of Flow-Noise's std, in units of normalised actions (reference: 0.08-0.16).
     noise_std_min: float = 0.08
     noise_std_max: float = 0.16
-    # Factor on the noise of each executed action dim (metres against radians); null: 1 everywhere.
+    # Factor on the noise of each executed action dim (metres against radians); null: 1 everywhere. A dim
+    # with 0 stays deterministic: fewer noisy dims, less noise in the gradient.
     noise_scale: list[float] | None = None
+    # Correlation of the noise between neighbouring steps of a chunk. White noise moves an arm that follows
+    # absolute poses hardly at all: the controller averages it away. The log-prob is that of correlated noise.
+    noise_correlation: float = 0.0
     # Denoising steps that are stochastic and enter the log-prob: `one` drawn per decision, the `last`, or
     # `all`. null: one for flow_sde (the paper's hybrid), all for flow_noise.
     stochastic_steps: str | None = None
@@ -163,6 +167,7 @@ class PiRLConfig(RLAlgorithmConfig):
     # A run in progress cannot change these: its tensors or its behaviour policy depend on them.
     fixed_on_resume: ClassVar[tuple[str, ...]] = (
         "variant",
+        "noise_correlation",
         "stochastic_steps",
         "denoising_steps",
         "executed_dims",
@@ -191,6 +196,10 @@ class PiRLConfig(RLAlgorithmConfig):
             raise ValueError(
                 "algorithm.sampler: 'native' forgets the noise of earlier steps, so flow_sde cannot use it "
                 f"with stochastic_steps={self.stochastic_steps!r}; use euler, or stochastic_steps=last"
+            )
+        if not 0 <= self.noise_correlation < 1:
+            raise ValueError(
+                f"algorithm.noise_correlation: must be at least 0 and below 1, got {self.noise_correlation}"
             )
         if self.dual_clip is not None and self.dual_clip <= 1:
             raise ValueError(

@@ -51,12 +51,13 @@ class StochasticPolicy:
         self._reduction = cast(Reduction, config.logprob_reduction)
         self.steps = config.denoising_steps or flow.denoising_steps
         self.times = time_grid(self.steps, device=device)
-        self.counted = flow.counted(device)
         self._scale = self._noise_scale()
+        self.counted = flow.counted(device) & (self._scale > 0)
         self._deterministic = self._deterministic_kernel()
         self.noise: NoiseNetwork | None = None
         if config.variant == "flow_noise":
-            lowest, highest = config.noise_std_min * self._scale, config.noise_std_max * self._scale
+            scale = torch.where(self._scale > 0, self._scale, torch.ones_like(self._scale))
+            lowest, highest = config.noise_std_min * scale, config.noise_std_max * scale
             self.noise = NoiseNetwork(flow.token_dim, flow.model_dims, lowest, highest).to(device)
 
     def encode(self, observation: dict[str, Tensor]) -> Context:
@@ -86,6 +87,7 @@ class StochasticPolicy:
             steps,
             self.counted,
             self._reduction,
+            self.config.noise_correlation,
         )
         log_prob = chain.log_prob[:, : self.flow.executed_steps]
         stored = {"chain": chain.states, "stochastic_step": steps.float()}
@@ -116,6 +118,7 @@ class StochasticPolicy:
             integer_ids(stored["stochastic_step"]),
             self.counted,
             self._reduction,
+            self.config.noise_correlation,
         )
         log_prob = result.log_prob[:, :executed_steps]
         entropy = result.entropy[:, :executed_steps].sum(-1) / self._entropy_entries()
@@ -141,10 +144,10 @@ class StochasticPolicy:
         scale = torch.ones(self.flow.model_dims, device=self.device)
         given = self.config.noise_scale
         if given is not None:
-            if len(given) != self.flow.executed_dims or min(given) <= 0:
+            if len(given) != self.flow.executed_dims or min(given) < 0 or max(given) == 0:
                 raise ValueError(
-                    f"algorithm.noise_scale: needs {self.flow.executed_dims} positive factors, one per "
-                    f"executed action dim, got {given}"
+                    f"algorithm.noise_scale: needs {self.flow.executed_dims} factors, one per executed "
+                    f"action dim, none negative and not all 0, got {given}"
                 )
             scale[: len(given)] = torch.tensor(given, device=self.device)
         return scale

@@ -13,6 +13,7 @@ from pirl.algorithms import PiRLConfig
 from pirl.algorithms.factory import make_algorithm
 from pirl.algorithms.pi_rl.algorithm import PiRLAlgorithm
 from pirl.algorithms.pi_rl.batch import UpdateBatch
+from pirl.flow.kernels import euler_mean
 from tests.algorithms.rollouts import record_episodes, store
 from tests.policies.tiny import make_observation, make_policy, make_xvla
 
@@ -134,6 +135,7 @@ def test_update_switches_dropout_off_by_itself():
             "discount_per_step": True,
         },
         {"variant": "flow_sde", "noise_scale": [0.5] * 10, "autocast": True, "weight_decay": 0.01},
+        {"variant": "flow_noise", "noise_scale": [0.5] * 3 + [0.0] * 7, "noise_correlation": 0.9},
     ],
     ids=lambda s: "-".join(str(v) for v in s.values())[:40],
 )
@@ -162,6 +164,25 @@ def test_update_moves_the_policy_and_reports_every_metric(settings):
     moved = {name for name, p in algorithm.policy.named_parameters() if not torch.equal(p, before[name])}
     assert moved and moved <= trained
     assert algorithm.policy_version == 1
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_dim_without_noise_follows_the_ode_and_counts_nothing(variant):
+    scale = [0.5] * 3 + [0.0] * 7
+    algorithm = make(variant, noise_scale=scale, stochastic_steps="last", sampler="euler")
+    flow, times = algorithm.flow, algorithm.stochastic.times
+    with torch.no_grad():
+        context = algorithm.stochastic.encode(make_observation(algorithm.policy, 4))
+        _, stored = algorithm.stochastic.decide(context, 4)
+        x, x_next = stored["chain"][:, -2], stored["chain"][:, -1]
+        prediction = flow.denoise(context, x, times[-2].expand(4)).prediction
+        moved = x_next - euler_mean(x, prediction, times[-2], times[-1], flow.prediction)
+        assert (moved[:, : flow.executed_steps, :3].abs() > 1e-6).all()
+        torch.testing.assert_close(moved[..., 3:], torch.zeros_like(moved[..., 3:]))
+        stored["chain"][:, -1, :, 3:] += 1.0
+        torch.testing.assert_close(
+            algorithm.stochastic.evaluate(context, stored).log_prob, stored["log_prob"]
+        )
 
 
 @pytest.mark.parametrize("mode", ["ee6d", "joint"])
@@ -322,7 +343,7 @@ def test_critic_learns_during_its_warm_up_while_the_policy_rests():
 
 
 def test_settings_that_do_not_fit_the_policy_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"noise_scale.*10 positive factors"):
+    with pytest.raises(ValueError, match=r"noise_scale.*10 factors"):
         make(noise_scale=[1.0, 2.0])
     with pytest.raises(ValueError, match=r"sampler.*euler"):
         make("flow_noise", make_policy("pi0", tmp_path), sampler="native")
