@@ -1,6 +1,6 @@
 """Checks the machine: one line for each thing a run needs, `ok` or what to do about it.
 
-pirl-doctor [--only rendering] [--install]
+`pirl-doctor [--only rendering] [--install]`
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Run a stock LeRobot command with LIBERO's files configured, so that it asks nothing and fetches nothing.
 
-python -m pirl.stock lerobot-eval --policy.path=results/smoke/sac/policy --env.type=libero ...
+`python -m pirl.stock lerobot-eval --policy.path=results/smoke/sac/policy --env.type=libero ...`
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Speed of the LIBERO environment against stock LeRobot's, on this machine, in the same run.
 
-python -m pirl.benchmarks.env [--runs 5] [--out results/bench/env.json]
+`python -m pirl.benchmarks.env [--runs 5] [--out results/bench/env.json]`
 
 Every variant runs in a process of its own and replays the scripted expert's episode (`libero_object` task 0)
 with an observation after every chunk of 8; the variants take turns, so that a busy machine slows all of them.

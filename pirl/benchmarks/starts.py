@@ -1,6 +1,6 @@
 """How much feedback each kind of start needs: the expert against blind replay of one of its episodes.
 
-python -m pirl.benchmarks.starts [--suite libero_object] [--episodes 10] [--out results/bench/starts.json]
+`python -m pirl.benchmarks.starts [--suite libero_object] [--episodes 10] [--out results/bench/starts.json]`
 
 The expert solves the task from official state 0; its actions are then replayed, unchanged, from other starts.
 """

@@ -1,6 +1,6 @@
 """`pirl-demos`: record scripted demonstrations in LIBERO.
 
-pirl-demos --suite libero_object --task_ids '[0,1]' --episodes 50 --out data/demos/libero_object
+`pirl-demos --suite libero_object --task_ids '[0,1]' --episodes 50 --out data/demos/libero_object`
 """
 
 from __future__ import annotations

@@ -110,19 +110,33 @@ def osc_control(
     """Write arm torques and finger positions of one physics step into `ctrl`.
 
     Args:
-        qpos, qvel, mass, bias, site_xpos, site_xmat, anchors, axes, ctrl: MuJoCo's arrays `qpos`, `qvel`,
-            `qM`, `qfrc_bias`, `site_xpos`, `site_xmat`, `xanchor`, `xaxis`, `ctrl`, up to date for this step.
-        joints, positions, dofs, actuators: the arm's ids in them, [7] each.
-        finger_actuators: ids, [2].
+        qpos: MuJoCo's array; like the next eight up to date for this step.
+        qvel: MuJoCo's array.
+        mass: MuJoCo's `qM`.
+        bias: MuJoCo's `qfrc_bias`.
+        site_xpos: MuJoCo's array.
+        site_xmat: MuJoCo's array.
+        anchors: MuJoCo's `xanchor`.
+        axes: MuJoCo's `xaxis`.
+        ctrl: MuJoCo's array, written.
+        joints: ids of the arm's joints, [7].
+        positions: where `qpos` holds them, [7].
+        dofs: where `qvel` holds them, [7].
+        actuators: where `ctrl` holds them, [7].
+        finger_actuators: the same of the fingers, [2].
         mass_addresses: where `qM` holds the arm's mass matrix, [7, 7], -1 for zero.
         site: id of the grip site.
         goal_position: [3], m.
         goal_rotation: [3, 3].
-        stiffness, damping: gains, [6].
+        stiffness: gains, [6].
+        damping: gains, [6].
         home: joint angles that the null space holds, [7], rad.
-        low, high: torque limits, [7], Nm.
+        low: lowest torques, [7], Nm.
+        high: highest torques, [7], Nm.
         fingers: normalised finger command, [2], moved on by `finger_step`.
-        finger_step, finger_bias, finger_weight: [2].
+        finger_step: change of the command in one physics step, [2].
+        finger_bias: middle of the fingers' range, [2].
+        finger_weight: half of the fingers' range, [2].
     """
     arm_mass = np.zeros((JOINTS, JOINTS))
     velocity = np.empty(JOINTS)

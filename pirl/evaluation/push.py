@@ -1,6 +1,6 @@
 """Uploads a selected policy to the Hugging Face hub; shows what it would send unless told to.
 
-pirl-push --policy results/default/pi_rl_flow_sde/policy --repo me/my-policy [--upload] [--private]
+`pirl-push --policy results/default/pi_rl_flow_sde/policy --repo me/my-policy [--upload] [--private]`
 """
 
 from __future__ import annotations

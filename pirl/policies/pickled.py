@@ -1,6 +1,6 @@
 """Weights in a pickle: refused, since reading one may run code; converted when asked for.
 
-python -m pirl.policies.pickled FOLDER
+`python -m pirl.policies.pickled FOLDER`
 """
 
 from __future__ import annotations

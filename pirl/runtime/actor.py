@@ -1,6 +1,6 @@
 """Actor process: rolls the policy out in LIBERO and streams complete episodes to the learner.
 
-pirl-actor --config_path run.json --transport.port=50051 [--actor_id=0]
+`pirl-actor --config_path run.json --transport.port=50051 [--actor_id=0]`
 """
 
 from __future__ import annotations

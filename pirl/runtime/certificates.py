@@ -1,6 +1,6 @@
 """A certificate authority for development, and one certificate each for the learner and for the actors.
 
-pirl-certs --out certs --hosts learner.example,10.0.0.5
+`pirl-certs --out certs --hosts learner.example,10.0.0.5`
 """
 
 from __future__ import annotations

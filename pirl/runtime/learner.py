@@ -1,6 +1,6 @@
 """Learner process: takes transitions, updates the policy, publishes weights, writes checkpoints.
 
-pirl-learner --config_path run.json [--transport.port=50051]
+`pirl-learner --config_path run.json [--transport.port=50051]`
 """
 
 from __future__ import annotations

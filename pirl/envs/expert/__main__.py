@@ -1,6 +1,6 @@
 """Measure the expert: one row per task with successes and mean length.
 
-python -m pirl.envs.expert --suite libero_object --episodes 20 --starts official
+`python -m pirl.envs.expert --suite libero_object --episodes 20 --starts official`
 """
 
 from __future__ import annotations
