@@ -60,7 +60,8 @@ def test_a_missing_file_is_named(tmp_path):
 def test_every_key_of_the_schema_is_described():
     def undescribed(rule, path=""):
         for key, child in rule.get("properties", {}).items():
-            if "description" not in child or "default" not in child:
+            cut_short = [word for word in child if " " in word]  # an unquoted comma ends a description
+            if "description" not in child or "default" not in child or cut_short:
                 yield f"{path}{key}"
             yield from undescribed(child, f"{path}{key}.")
 
