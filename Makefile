@@ -21,7 +21,7 @@ export TOKENIZERS_PARALLELISM := false
 # Idle threads sleep: on a shared machine spinning ones slow a two-thread step tenfold.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help setup report smoke test test-slow test-chaos lint bench-env bench-update bench-starts bench-actors bench-evaluation pull mlflow clean
+.PHONY: help setup report smoke test test-slow test-chaos lint bench-env bench-update bench-starts bench-actors bench-evaluation pull mlflow docs docs-serve clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -76,6 +76,12 @@ pull: setup ## fetch the artefacts of CONFIG with DVC, and tell Snakemake that t
 
 mlflow: setup ## open the MLflow UI on loopback
 	$(RUN) mlflow server --backend-store-uri "sqlite:///$(CURDIR)/mlflow.db" --host 127.0.0.1 --port 5000
+
+docs: setup ## build the documentation into site/, every warning an error
+	NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --strict
+
+docs-serve: setup ## the documentation on http://127.0.0.1:8000, rebuilt at every change
+	NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs serve --dev-addr 127.0.0.1:8000
 
 clean: ## remove results, runs and demonstrations of CONFIG
 	rm -rf results/$(basename $(notdir $(CONFIG))) runs/$(basename $(notdir $(CONFIG))) data/demos/$(basename $(notdir $(CONFIG)))
