@@ -3,9 +3,9 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-# Python 3.12 or newer: python3.12, python3, or the newest that pyenv has.
-PYTHON ?= $(shell for candidate in python3.12 python3 $$(ls -d $${PYENV_ROOT:-$$HOME/.pyenv}/versions/3.1[2-9]*/bin/python 2>/dev/null); do \
-	"$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && "$$candidate" -c 'import sys; print(sys.executable)' && break; done)
+# Python 3.12: python3.12, python3, or the newest that pyenv has.
+PYTHON ?= $(shell for candidate in python3.12 python3 $$(ls -d $${PYENV_ROOT:-$$HOME/.pyenv}/versions/3.12*/bin/python 2>/dev/null); do \
+	"$$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2>/dev/null && "$$candidate" -c 'import sys; print(sys.executable)' && break; done)
 # An installed uv that works (a pyenv shim may not), or a private one that `make setup` installs.
 UV = $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .venv-uv/bin/uv)
 RUN = $(UV) run --locked --no-sync
@@ -27,7 +27,7 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 setup: ## get uv if absent, install the locked dependencies, check rendering
-	@test -n "$(PYTHON)" || { echo "no Python >= 3.12 found (looked for python3.12, python3 and pyenv): install one"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "no Python 3.12 found (looked for python3.12, python3 and pyenv): install one"; exit 1; }
 	@uv --version >/dev/null 2>&1 || test -x .venv-uv/bin/uv || { "$(PYTHON)" -m venv .venv-uv && .venv-uv/bin/pip install --quiet uv; }
 	$(UV) sync --locked --quiet --python "$(PYTHON)"
 	@$(RUN) pirl-doctor --only rendering --install

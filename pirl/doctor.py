@@ -52,9 +52,7 @@ class Check:
 def check_python() -> Check:
     """LeRobot 0.6.1 needs Python 3.12."""
     version = ".".join(map(str, sys.version_info[:3]))
-    return Check(
-        "python", sys.version_info >= (3, 12), version, "install Python 3.12 or newer, then `make setup`"
-    )
+    return Check("python", sys.version_info[:2] == (3, 12), version, "install Python 3.12, then `make setup`")
 
 
 def check_torch() -> Check:
