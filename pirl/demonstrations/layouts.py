@@ -78,11 +78,21 @@ def libero_to_xvla_target(state: np.ndarray, action: np.ndarray) -> np.ndarray:
     The pose that robosuite's OSC_POSE aims for after the relative action: position (m), 6-dim rotation of the
     grip site, gripper 0 (open) or 1 (closed).
     """
+    return _xvla_action(*_target(state, action), action)
+
+
+def libero_to_target(state: np.ndarray, action: np.ndarray) -> np.ndarray:
+    """State (..., 8) and relative action (..., 7) -> the simulator's absolute action (..., 7)."""
+    position, rotation = _target(state, action)
+    parts = [position, rotation.as_rotvec().reshape(position.shape), action[..., 6:]]
+    return np.concatenate(parts, axis=-1).astype(np.float32)
+
+
+def _target(state: np.ndarray, action: np.ndarray) -> tuple[np.ndarray, Rotation]:
+    """Position (..., 3) and rotations of the grip site that a relative action aims for."""
     step = np.clip(action[..., :6], -1.0, 1.0).astype(np.float64)
     turned = Rotation.from_rotvec(ROTATION_SCALE * step[..., 3:].reshape(-1, 3))
-    return _xvla_action(
-        state[..., :3] + POSITION_SCALE * step[..., :3], turned * _grip_rotation(state), action
-    )
+    return state[..., :3] + POSITION_SCALE * step[..., :3], turned * _grip_rotation(state)
 
 
 def _xvla_action(position: np.ndarray, rotation: Rotation, action: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Runs planned episodes with a policy, in parallel workers."""
+"""Runs planned episodes with whatever decides in them, in parallel workers."""
 
 from __future__ import annotations
 
@@ -12,24 +12,20 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import torch
-from torch import Tensor
 from tqdm import tqdm
 
-from pirl.envs.tasks import get_task
 from pirl.envs.workers import EnvWorkers, WorkerResult
 from pirl.evaluation.plan import PlannedEpisode
 from pirl.evaluation.randomness import Randomness
 from pirl.files import read_json_lines, write_text_atomically
-from pirl.policies.processing import PolicyProcessing
 
 MAX_LOST_PER_EPISODE = 3
 
 
 class ChunkPolicy(Protocol):
-    """What the evaluator asks of a policy: a chunk of actions [B, H, D] for an encoded observation."""
+    """What the evaluator asks: an episode's next actions [n, 7], from the simulator's observation."""
 
-    def __call__(self, observation: dict[str, Tensor]) -> Tensor: ...
+    def act(self, episode: PlannedEpisode, observation: dict[str, Any]) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -78,9 +74,7 @@ class Evaluator:
     def __init__(
         self,
         policy: ChunkPolicy,
-        processing: PolicyProcessing,
         workers: EnvWorkers,
-        chunk_size: int,
         *,
         seed: int = 0,
         video_dir: Path | None = None,
@@ -90,17 +84,13 @@ class Evaluator:
 
         Args:
             policy: decides.
-            processing: the policy's pipelines.
             workers: environments to decide in.
-            chunk_size: executed steps per decision.
             seed: added to each start's seed, begins the episode's random numbers.
             video_dir: where films go; None films nothing.
             videos: how many of a plan's episodes are filmed, evenly spread over it.
         """
         self._policy = policy
-        self._processing = processing
         self._workers = workers
-        self._chunk_size = chunk_size
         self._seed = seed
         self._video_dir = video_dir
         self._videos = videos
@@ -170,17 +160,14 @@ class Evaluator:
     def _begin(self, worker: int, episode: PlannedEpisode, running: dict[int, _Running]) -> None:
         randomness = Randomness(self._seed + episode.start.seed)
         running[worker] = _Running(episode, time.perf_counter(), randomness)
-        self._workers.reset(worker, (episode.suite, episode.task_id), episode.start)
+        self._workers.reset(worker, episode.task, episode.start)
 
     def _decide(self, ready: list[WorkerResult], running: dict[int, _Running]) -> None:
         for result in ready:
             current = running[result.worker]
-            instruction = get_task(current.episode.suite, current.episode.task_id).language
-            observation = self._processing.encode([result.observation or {}], [instruction])
-            with current.randomness, torch.inference_mode():
-                chunk = self._policy(observation)[:, : self._chunk_size]
-            action = self._processing.decode(chunk)[0]
-            self._workers.step(result.worker, np.ascontiguousarray(action))
+            with current.randomness:
+                actions = self._policy.act(current.episode, result.observation or {})
+            self._workers.step(result.worker, actions)
 
     def _film(self, current: _Running, observation: dict[str, Any] | None) -> None:
         if self._video_dir is not None and observation is not None and _key(current.episode) in self._filmed:

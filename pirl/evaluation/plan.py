@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from pirl.envs.starts import Start, StartKind
 from pirl.envs.tasks import num_tasks
+from pirl.envs.workers import Task
 
 FOUR_SUITES = ["libero_spatial", "libero_object", "libero_goal", "libero_10"]
 PRESETS: dict[str, dict[str, Any]] = {
@@ -24,6 +26,11 @@ class PlannedEpisode:
     suite: str
     task_id: int
     start: Start
+
+    @property
+    def task(self) -> Task:
+        """Suite and task id."""
+        return self.suite, self.task_id
 
 
 def official_episodes(suite: str, task_ids: list[int], episodes: int) -> list[PlannedEpisode]:
@@ -65,6 +72,13 @@ def smoke_plan(experiment: dict[str, Any]) -> list[PlannedEpisode]:
     )
 
 
+def exact_plan(experiment: dict[str, Any]) -> list[PlannedEpisode]:
+    """The first of the smoke test's episodes, for stock rendering; none when the experiment wants none."""
+    smoke = experiment["smoke_eval"]
+    episodes = min(smoke["exact_episodes_per_task"], smoke["episodes_per_task"])
+    return official_episodes(experiment["suite"], experiment["task_ids"], episodes)
+
+
 def wide_plan(experiment: dict[str, Any]) -> list[PlannedEpisode]:
     """The trained tasks on held-out wide starts; empty when the experiment wants none."""
     smoke = experiment["smoke_eval"]
@@ -86,3 +100,17 @@ def suite_plan(experiment: dict[str, Any]) -> list[PlannedEpisode]:
         tasks = list(range(num_tasks(suite)))[: suite_eval["tasks_per_suite"]]
         plan += official_episodes(suite, tasks, suite_eval["episodes_per_task"])
     return plan
+
+
+TESTS: dict[str, Callable[[dict[str, Any]], list[PlannedEpisode]]] = {
+    "smoke": smoke_plan,
+    "smoke_wide": wide_plan,
+    "smoke_exact": exact_plan,
+    "suites": suite_plan,
+}
+"""The final tests, by the name of their result files."""
+
+
+def tested_tasks(experiment: dict[str, Any]) -> list[Task]:
+    """Every task of any final test."""
+    return sorted({episode.task for plan in TESTS.values() for episode in plan(experiment)})

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lerobot.configs.policies import PreTrainedConfig
 from lerobot.envs.configs import LiberoEnv
@@ -13,6 +14,8 @@ from lerobot.policies import get_policy_class
 from lerobot.policies.pretrained import PreTrainedPolicy
 from torch import Tensor
 
+from pirl.envs.tasks import get_task
+from pirl.evaluation.plan import PlannedEpisode
 from pirl.policies.pickled import refuse_pickles
 from pirl.policies.processing import PolicyProcessing
 
@@ -24,9 +27,17 @@ class EvaluationPolicy:
     policy: PreTrainedPolicy
     processing: PolicyProcessing
     chunk_size: int
+    sampler = "the policy's own, without exploration noise"
 
-    def __call__(self, observation: dict[str, Tensor]) -> Tensor:
-        """A chunk of actions [B, H, D] by the policy's own sampler, without exploration noise."""
+    def act(self, episode: PlannedEpisode, observation: dict[str, Any]) -> np.ndarray:
+        """The next actions [n, 7] by the policy's own sampler, without exploration noise."""
+        encoded = self.processing.encode([observation], [get_task(*episode.task).language])
+        with torch.inference_mode():
+            chunk = self._sample(encoded)[:, : self.chunk_size]
+        return np.ascontiguousarray(self.processing.decode(chunk)[0])
+
+    def _sample(self, observation: dict[str, Tensor]) -> Tensor:
+        """A chunk of actions [B, H, D]."""
         if hasattr(self.policy.config, "chunk_size"):
             return self.policy.predict_action_chunk(observation)
         return self.policy.select_action(observation).unsqueeze(1)

@@ -13,7 +13,8 @@ from lerobot.configs.policies import PreTrainedConfig
 from pirl.envs.workers import EnvWorkers
 from pirl.evaluation.evaluator import EpisodeRecord, Evaluator
 from pirl.evaluation.plan import PlannedEpisode
-from pirl.evaluation.policy import load_policy
+from pirl.evaluation.policy import EvaluationPolicy, load_policy
+from pirl.evaluation.replay import REPLAY_FILE, Replay
 from pirl.evaluation.summary import summarise
 from pirl.experiment.recipes import control_mode, environment_settings
 from pirl.files import write_json_atomically, write_text_atomically
@@ -37,7 +38,8 @@ def evaluate_policy(
 
     Args:
         experiment: a complete experiment.
-        policy_folder: a standard LeRobot policy folder.
+        policy_folder: a standard LeRobot policy folder, or demonstrations to replay, which leave out
+            episodes of tasks that they lack.
         plan: the episodes.
         records_path: JSON-lines file of episode records.
         label: text of the progress bar.
@@ -48,26 +50,28 @@ def evaluate_policy(
         f"{records_path.name}.{_fingerprint(experiment, policy_folder)}.partial"
     )
     forget_progress(records_path, keep=progress)
-    policy_type = _policy_type(policy_folder)
-    policy = load_policy(policy_folder, environment_settings(experiment, policy_type))
-    tasks = sorted({(episode.suite, episode.task_id) for episode in plan})
+    policy: EvaluationPolicy | Replay
+    if _is_replay(policy_folder):
+        policy = Replay.load(policy_folder)
+        plan = [episode for episode in plan if episode.task in policy.demonstrations]
+        video_dir = None
+    else:
+        policy_type = _policy_type(policy_folder)
+        policy = load_policy(policy_folder, environment_settings(experiment, policy_type))
     workers = EnvWorkers(
-        min(simulation["workers"], len(plan)),
-        tasks,
+        max(1, min(simulation["workers"], len(plan))),
+        sorted({episode.task for episode in plan}),
         chunk_size=policy.chunk_size,
         max_steps=experiment["evaluation"]["max_steps"],
         fidelity=simulation["eval_fidelity"],
         height=simulation["height"],
         width=simulation["width"],
-        control_mode=control_mode(experiment, policy_type),
-        cameras=tuple(simulation["cameras"]),
+        **_body(experiment, policy_folder),
     )
     try:
         evaluator = Evaluator(
             policy,
-            policy.processing,
             workers,
-            policy.chunk_size,
             seed=experiment["seed"],
             video_dir=video_dir,
             videos=experiment["evaluation"]["videos"] if video_dir else 0,
@@ -79,8 +83,22 @@ def evaluate_policy(
         workers.close()
 
 
+def _is_replay(policy_folder: Path) -> bool:
+    return (policy_folder / REPLAY_FILE).is_file()
+
+
 def _policy_type(policy_folder: Path) -> str:
     return str(PreTrainedConfig.from_pretrained(policy_folder).type)
+
+
+def _body(experiment: dict[str, Any], policy_folder: Path) -> dict[str, Any]:
+    """How a policy moves the arm and what it sees through."""
+    if _is_replay(policy_folder):
+        return {"control_mode": Replay.control_mode, "cameras": ()}
+    return {
+        "control_mode": control_mode(experiment, _policy_type(policy_folder)),
+        "cameras": tuple(experiment["simulation"]["cameras"]),
+    }
 
 
 def forget_progress(records_path: Path, keep: Path | None = None) -> None:
@@ -104,53 +122,50 @@ def _fingerprint(experiment: dict[str, Any], policy_folder: Path) -> str:
     return digest.hexdigest()[:12]
 
 
-def protocol(experiment: dict[str, Any], plan: list[PlannedEpisode], policy_type: str) -> dict[str, Any]:
+def protocol(experiment: dict[str, Any], plan: list[PlannedEpisode], policy_folder: Path) -> dict[str, Any]:
     """The evaluation's protocol, as the report prints it."""
-    simulation = experiment["simulation"]
+    simulation, body = experiment["simulation"], _body(experiment, policy_folder)
+    cameras = ", ".join(body["cameras"]) or "not looked at"
     return {
         "episodes": len(plan),
         "starts": sorted({episode.start.kind for episode in plan}),
         "episodes_per_task": len(plan) // len({(episode.suite, episode.task_id) for episode in plan}),
         "max_steps": experiment["evaluation"]["max_steps"] or "the suite's own (280, 280, 300, 520)",
         "fidelity": simulation["eval_fidelity"],
-        "image": f"{simulation['width']}x{simulation['height']}, {', '.join(simulation['cameras'])}",
-        "control_mode": control_mode(experiment, policy_type),
-        "sampler": "the policy's own, without exploration noise",
+        "image": f"{simulation['width']}x{simulation['height']}, {cameras}",
+        "control_mode": body["control_mode"],
+        "sampler": Replay.sampler if _is_replay(policy_folder) else EvaluationPolicy.sampler,
         "seed": experiment["seed"],
     }
 
 
 def final_test(
     experiment: dict[str, Any],
-    results: Path,
-    recipe: str,
-    protocol_name: str,
+    folder: Path,
+    test: str,
     plan: list[PlannedEpisode],
-    *,
     video_dir: Path | None = None,
 ) -> dict[str, Any]:
-    """Run one final test; write its summary as `<results>/<recipe>/<protocol_name>.json` and return it."""
-    folder = results / recipe
-    records_path = folder / f"{protocol_name}_episodes.jsonl"
+    """Run a final test of the policy in `folder/policy`; write its summary as `<folder>/<test>.json`."""
+    records_path = folder / f"{test}_episodes.jsonl"
+    label = f"{test} {folder.name}"
     began = time.perf_counter()
-    records = evaluate_policy(
-        experiment, folder / "policy", plan, records_path, f"{protocol_name} {recipe}", video_dir=video_dir
-    )
+    records = evaluate_policy(experiment, folder / "policy", plan, records_path, label, video_dir=video_dir)
     summary = summarise(records) | {
-        "protocol": protocol(experiment, plan, _policy_type(folder / "policy")),
+        "protocol": protocol(experiment, plan, folder / "policy"),
         "episodes_file": records_path.name,
         "wall_s": time.perf_counter() - began,
     }
     if video_dir is not None:
         _remove_others(video_dir, {record.video for record in records})
-    write_json_atomically(folder / f"{protocol_name}.json", summary)
+    write_json_atomically(folder / f"{test}.json", summary)
     forget_progress(records_path)
     return summary
 
 
-def trained_steps(results: Path, recipe: str) -> int:
-    """Environment steps behind a recipe's selected checkpoint; 0 for a warm start."""
-    selected = json.loads((results / recipe / "selected.json").read_text())["selected_checkpoint"]
+def trained_steps(folder: Path) -> int:
+    """Environment steps behind a selected checkpoint; 0 for a warm start and for replay."""
+    selected = json.loads((folder / "selected.json").read_text())["selected_checkpoint"]
     return int(selected) if selected.isdigit() else 0
 
 

@@ -12,13 +12,13 @@ from pirl.evaluation.statistics import wilson_interval
 
 
 def summarise(records: Iterable[EpisodeRecord]) -> dict[str, Any]:
-    """Success per suite and task, with Wilson 95 % intervals, and the average over suites."""
+    """Success per suite and task, with Wilson 95 % intervals, and the average over suites (None of none)."""
     by_suite: dict[str, list[EpisodeRecord]] = defaultdict(list)
     for record in records:
         by_suite[record.suite].append(record)
     suites = {suite: _suite(suite, episodes) for suite, episodes in by_suite.items()}
     rates = [suite["success_rate"] for suite in suites.values()]
-    return {"suites": suites, "average_success_rate": sum(rates) / len(rates)}
+    return {"suites": suites, "average_success_rate": sum(rates) / len(rates) if rates else None}
 
 
 def _suite(suite: str, records: list[EpisodeRecord]) -> dict[str, Any]:

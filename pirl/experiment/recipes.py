@@ -7,11 +7,28 @@ from typing import Any
 
 PI_RL_VARIANTS = {"pi_rl_flow_sde": "flow_sde", "pi_rl_flow_noise": "flow_noise"}
 WARM_START = "warm_start"
+REPLAY = "replay"
+# Training starts of one seed never reach those of the next.
+STARTS_PER_SEED = 1_000_000
 SAC_POLICY = "gaussian_actor"
 LIBERO_STATE_DIM = 8
 LIBERO_ACTION_DIM = 7
 # LeRobot's gaussian_actor decides at every control step, so that lerobot-eval runs it unchanged.
 SAC_CHUNK_SIZE = 1
+
+
+def split_seed(name: str) -> tuple[str, int | None]:
+    """`sac/seed_1` is recipe `sac` with seed 1; `sac` alone has the experiment's seed (None)."""
+    recipe, _, seed = name.partition("/seed_")
+    return recipe, int(seed) if seed else None
+
+
+def with_seed(experiment: dict[str, Any], seed: int) -> dict[str, Any]:
+    """The experiment as it is trained with another seed: on the same data, from other starts."""
+    further = seed - experiment["seed"]
+    train = experiment["train"]
+    train = {**train, "seed_base": train["seed_base"] + further * STARTS_PER_SEED}
+    return {**experiment, "seed": seed, "train": train}
 
 
 def control_mode(experiment: dict[str, Any], policy_type: str) -> str:

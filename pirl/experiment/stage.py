@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pirl.experiment.config import load_experiment
-from pirl.experiment.recipes import PI_RL_VARIANTS, WARM_START
+from pirl.experiment.recipes import PI_RL_VARIANTS, REPLAY, WARM_START, split_seed, with_seed
 from pirl.files import write_json_atomically, write_text_atomically
 from pirl.tracking.tracker import RunTracker
 
@@ -31,9 +31,17 @@ def stage_parser(description: str) -> argparse.ArgumentParser:
 
 @dataclass
 class StageRun:
-    """What a stage's body works with."""
+    """What a stage's body works with.
+
+    Attributes:
+        experiment: complete; the same for all seeds, so that they are evaluated alike.
+        trained: the experiment with the seed that the recipe is trained with.
+        recipe: whose run this is, without its seed.
+    """
 
     experiment: dict[str, Any]
+    trained: dict[str, Any]
+    recipe: str | None
     results: Path
     tracker: RunTracker
 
@@ -48,7 +56,7 @@ def stage(name: str, arguments: argparse.Namespace, recipe: str | None = None) -
     Args:
         name: the stage; with a recipe, files are named `<name>_<recipe>`.
         arguments: of `stage_parser`.
-        recipe: whose run this is, if anyone's.
+        recipe: whose run this is, if anyone's; `sac/seed_1` is that of another seed.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     results = arguments.results or Path("results") / arguments.config.stem
@@ -56,8 +64,10 @@ def stage(name: str, arguments: argparse.Namespace, recipe: str | None = None) -
     began = time.perf_counter()
     try:
         experiment = load_experiment(arguments.config)
-        with _tracker(experiment, name, recipe, results / "tracking" / label) as tracker:
-            yield StageRun(experiment, results, tracker)
+        base, seed = split_seed(recipe) if recipe else (None, None)
+        trained = experiment if seed is None else with_seed(experiment, seed)
+        with _tracker(trained, name, base, results / "tracking" / label) as tracker:
+            yield StageRun(experiment, trained, base, results, tracker)
             wall_s = time.perf_counter() - began
             tracker.log_metrics({"time/stage_s": wall_s}, step=0)
     except (ValueError, OSError, RuntimeError) as error:
@@ -68,7 +78,7 @@ def stage(name: str, arguments: argparse.Namespace, recipe: str | None = None) -
 
 
 def _tracker(experiment: dict[str, Any], name: str, recipe: str | None, folder: Path) -> RunTracker:
-    algorithms = {"sac": "sac", WARM_START: "bc"} | dict.fromkeys(PI_RL_VARIANTS, "pi_rl")
+    algorithms = {"sac": "sac", WARM_START: "bc", REPLAY: "replay"} | dict.fromkeys(PI_RL_VARIANTS, "pi_rl")
     return RunTracker.for_stage(
         experiment["run"],
         stage=name,

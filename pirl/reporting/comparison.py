@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pirl.evaluation.statistics import (
     Interval,
     difference_interval,
     intervals_separate,
+    mean_interval,
     paired_comparison,
     wilson_interval,
 )
-from pirl.reporting.results import RecipeResults, RunResults
+from pirl.reporting.results import LABELS, RecipeResults, RunResults
 
-PROTOCOL_LABELS = {"smoke": "official initial states", "smoke_wide": "wide starts"}
+PROTOCOL_LABELS = {
+    "smoke": "official initial states",
+    "smoke_wide": "wide starts",
+    "smoke_exact": "official initial states, stock rendering",
+}
 
 
 @dataclass(frozen=True)
@@ -21,13 +26,15 @@ class Comparison:
     """A trained recipe against the warm start in one test on the trained tasks.
 
     Attributes:
-        protocol: `smoke` or `smoke_wide`.
+        protocol: of `PROTOCOL_LABELS`.
         before: successes and episodes of the warm start.
         after: those of the recipe.
         gain: difference of the success rates, after minus before.
         interval: 95 % interval of the gain.
         p_value: exact McNemar on the same episodes; None when the two were not paired.
-        separate: whether the two Wilson intervals have no value in common.
+        separate: whether the two Wilson intervals have no value in common; over seeds: those of every seed.
+        label: whose gain this is.
+        seeds: trainings that it is a mean over.
     """
 
     recipe: RecipeResults
@@ -38,6 +45,8 @@ class Comparison:
     interval: Interval
     p_value: float | None
     separate: bool
+    label: str
+    seeds: int = 1
 
     @property
     def verdict(self) -> str:
@@ -48,7 +57,7 @@ class Comparison:
 
 
 def compare_with_warm_start(results: RunResults, protocol: str) -> list[Comparison]:
-    """One comparison per trained recipe; none when the test was not run."""
+    """One comparison per trained policy; none when the test was not run."""
     warm_start = results.warm_start
     before = warm_start.test(protocol)
     comparisons = []
@@ -63,12 +72,45 @@ def compare_with_warm_start(results: RunResults, protocol: str) -> list[Comparis
             interval, p_value = paired.interval, paired.p_value
         gain = after[0] / after[1] - before[0] / before[1]
         separate = intervals_separate(wilson_interval(*before), wilson_interval(*after))
-        comparisons.append(Comparison(recipe, protocol, before, after, gain, interval, p_value, separate))
+        comparisons.append(
+            Comparison(recipe, protocol, before, after, gain, interval, p_value, separate, recipe.label)
+        )
     return comparisons
 
 
+def over_seeds(comparisons: list[Comparison]) -> list[Comparison]:
+    """One comparison per recipe: mean gain over its seeds, with Student's t interval where there are several.
+
+    A mean over seeds is called better or worse where every single seed is.
+    """
+    recipes: dict[str, list[Comparison]] = {}
+    for comparison in comparisons:
+        recipes.setdefault(comparison.recipe.name, []).append(comparison)
+    return [found[0] if len(found) == 1 else _mean(found) for found in recipes.values()]
+
+
+def _mean(seeds: list[Comparison]) -> Comparison:
+    first = seeds[0]
+    gain, interval = mean_interval([seed.gain for seed in seeds])
+    verdicts = {seed.verdict for seed in seeds}
+    return replace(
+        first,
+        after=(sum(seed.after[0] for seed in seeds), sum(seed.after[1] for seed in seeds)),
+        gain=gain,
+        interval=interval,
+        p_value=None,
+        separate=len(verdicts) == 1 and first.separate,
+        label=f"{LABELS[first.recipe.name]}, mean of {len(seeds)} seeds",
+        seeds=len(seeds),
+    )
+
+
 def headline_comparison(comparisons: list[Comparison]) -> Comparison | None:
-    """The PI-RL recipe with the higher success; else, without PI-RL, the best of the others."""
+    """The PI-RL recipe with the higher success; else, without PI-RL, the best of the others.
+
+    Args:
+        comparisons: from `over_seeds`.
+    """
     pi_rl = [comparison for comparison in comparisons if comparison.recipe.name.startswith("pi_rl")]
     return max(pi_rl or comparisons, key=lambda comparison: comparison.gain, default=None)
 
@@ -77,7 +119,7 @@ def headline(comparison: Comparison | None) -> str:
     """One sentence, no stronger than the intervals allow."""
     if comparison is None:
         return "The warm start, tested"
-    name = comparison.recipe.label
+    name = comparison.label
     if not comparison.separate:
         return f"No separable difference between {name} and its warm start"
     before, after = (round(100 * n / of) for n, of in (comparison.before, comparison.after))

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from pirl.evaluation.statistics import mean_interval, wilson_interval
+from pirl.experiment.recipes import REPLAY, WARM_START, split_seed
 from pirl.reporting.comparison import PROTOCOL_LABELS
-from pirl.reporting.results import WARM_START, RecipeResults, RunResults
+from pirl.reporting.results import LABELS, TESTS, RecipeResults, RunResults
 from pirl.reporting.svg import Canvas
 
 WIDTH = 460
@@ -22,19 +23,19 @@ HEAT_COLUMNS = 10
 
 def all_figures(results: RunResults) -> dict[str, tuple[str, Canvas]]:
     """Every figure by file stem, with its title."""
-    recipes = results.recipes
+    recipes, rows = results.recipes, results.rows
     return {
-        "success": ("Success on the trained tasks", success_intervals(recipes)),
+        "success": ("Success on the trained tasks", success_intervals(rows)),
         "curves_env_steps": ("Success against environment steps", learning_curves(recipes, "env_steps")),
         "curves_wall_time": ("Success against wall time", learning_curves(recipes, "wall_s")),
-        "tasks": ("Success by task", task_heat_map(recipes, tested_suites(recipes))),
-        "timings": ("Where time went", stage_times(results.timings_s, [recipe.name for recipe in recipes])),
+        "tasks": ("Success by task", task_heat_map(rows, tested_suites(rows))),
+        "timings": ("Where time went", stage_times(results.timings_s, [recipe.path for recipe in rows])),
     }
 
 
 def success_intervals(recipes: Sequence[RecipeResults]) -> Canvas:
-    """Success rate of each recipe with its Wilson 95 % interval, one panel per test."""
-    tests = [protocol for protocol in PROTOCOL_LABELS if recipes[0].test(protocol) is not None]
+    """Success rate of each policy with its Wilson 95 % interval, one panel per test."""
+    tests = [name for name in PROTOCOL_LABELS if any(recipe.test(name) for recipe in recipes)]
     row, left, right = 30, 128, WIDTH - 58
     panel = 44 + row * len(recipes)
     canvas = Canvas(WIDTH, panel * len(tests) + 26)
@@ -66,10 +67,11 @@ def learning_curves(recipes: Sequence[RecipeResults], x_key: str) -> Canvas:
     """Rollout success against `env_steps` or `wall_s`, with a band over seeds where there are several."""
     canvas = Canvas(WIDTH, 300)
     left, right, top, bottom = 46, WIDTH - 12, 36, 254
-    trained = [recipe for recipe in recipes if any(run["curve"] for run in recipe.training)]
-    longest = max(
-        (run["curve"][-1][x_key] for recipe in trained for run in recipe.training if run["curve"]), default=1
-    )
+    trained: dict[str, list[Sequence[Mapping[str, Any]]]] = {}
+    for recipe in recipes:
+        if recipe.training and recipe.training["curve"]:
+            trained.setdefault(recipe.name, []).append(recipe.training["curve"])
+    longest = max((curve[-1][x_key] for curves in trained.values() for curve in curves), default=1)
     ticks, scale, axis = _axis(longest, x_key)
 
     def place(x: float, rate: float) -> tuple[float, float]:
@@ -82,27 +84,26 @@ def learning_curves(recipes: Sequence[RecipeResults], x_key: str) -> Canvas:
     for tick in ticks:
         canvas.text(place(tick, 0)[0], bottom + 18, scale(tick), anchor="middle")
     canvas.text((left + right) / 2, bottom + 38, axis, anchor="middle")
-    canvas.legend([(recipe.name, recipe.label) for recipe in trained], left, 14)
+    canvas.legend([(name, LABELS[name]) for name in trained], left, 14)
     if not trained:
         canvas.text((left + right) / 2, (top + bottom) / 2, "no training episodes on record", anchor="middle")
-    for recipe in trained:
-        curves = [_settled(run["curve"]) for run in recipe.training if run["curve"]]
-        xs, means, band = _over_seeds(curves, x_key)
+    for name, curves in trained.items():
+        xs, means, band = _over_seeds([_settled(curve) for curve in curves], x_key)
         if band is not None:
             lows, highs = (np.clip(edge, 0, 1) for edge in band)
             outline = [place(x, y) for x, y in zip(xs, highs, strict=True)]
             outline += [place(x, y) for x, y in zip(xs[::-1], lows[::-1], strict=True)]
-            canvas.area(outline, recipe.name)
-        canvas.path([place(x, y) for x, y in zip(xs, means, strict=True)], recipe.name)
+            canvas.area(outline, name)
+        canvas.path([place(x, y) for x, y in zip(xs, means, strict=True)], name)
         canvas.dot(
-            *place(xs[-1], means[-1]), recipe.name, 3.5, f"{recipe.label}: {100 * means[-1]:.0f} % at the end"
+            *place(xs[-1], means[-1]), name, 3.5, f"{LABELS[name]}: {100 * means[-1]:.0f} % at the end"
         )
     return canvas
 
 
 def tested_suites(recipes: Sequence[RecipeResults]) -> list[str]:
     """Suites of any recipe's suite test, in the order tested."""
-    return list(dict.fromkeys(suite for recipe in recipes for suite in recipe.suites["suites"]))
+    return list(dict.fromkeys(suite for recipe in recipes for suite in recipe.suites))
 
 
 def task_heat_map(recipes: Sequence[RecipeResults], suites: Sequence[str]) -> Canvas:
@@ -141,12 +142,17 @@ def task_heat_map(recipes: Sequence[RecipeResults], suites: Sequence[str]) -> Ca
 
 
 def stage_times(timings_s: Mapping[str, float], recipes: Sequence[str]) -> Canvas:
-    """Wall time by stage, each bar divided by recipe."""
+    """Wall time by stage, each bar divided by recipe.
+
+    Args:
+        timings_s: wall seconds by stage.
+        recipes: folders of the tested policies, in the order drawn.
+    """
     stages: dict[str, dict[str, float]] = {}
     for stage, seconds in timings_s.items():
         kind, recipe = split_stage(stage, recipes)
         stages.setdefault(kind, {})[recipe or WARM_START] = seconds
-    order = ["demos", WARM_START, "train", "select", "smoke", "smoke_wide", "suites"]
+    order = ["demos", REPLAY, WARM_START, "train", "select", *TESTS]
     rows = sorted(stages.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order))
     row, left, right = 30, 92, WIDTH - 62
     canvas = Canvas(WIDTH, max(row * len(rows) + 6, 40))
@@ -157,7 +163,7 @@ def stage_times(timings_s: Mapping[str, float], recipes: Sequence[str]) -> Canva
         x = float(left)
         for recipe in sorted(parts, key=list(recipes).index):
             width = parts[recipe] / longest * (right - left)
-            colour = "soft" if kind == "demos" else recipe
+            colour = {"demos": "soft", REPLAY: REPLAY}.get(kind, split_seed(recipe)[0])
             canvas.rect(
                 x,
                 y + 7,
@@ -241,4 +247,4 @@ def _axis(longest: float, x_key: str) -> tuple[list[float], Callable[[float], st
 
 
 def _tasks(recipe: RecipeResults, suite: str) -> dict[str, Any]:
-    return recipe.suites["suites"].get(suite, {}).get("tasks", {})
+    return recipe.suites.get(suite, {}).get("tasks", {})

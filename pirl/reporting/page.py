@@ -12,9 +12,16 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from pirl.reporting.comparison import PROTOCOL_LABELS, compare_with_warm_start, headline, headline_comparison
+from pirl.experiment.recipes import WARM_START
+from pirl.reporting.comparison import (
+    PROTOCOL_LABELS,
+    compare_with_warm_start,
+    headline,
+    headline_comparison,
+    over_seeds,
+)
 from pirl.reporting.figures import all_figures, duration, task_heat_map, tested_suites
-from pirl.reporting.results import RecipeResults, ReportError, RunResults
+from pirl.reporting.results import LABELS, RecipeResults, ReportError, RunResults
 from pirl.reporting.svg import palette_css
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
@@ -37,7 +44,7 @@ def render_page(
         captions: from `load_captions`.
     """
     comparisons = {protocol: compare_with_warm_start(results, protocol) for protocol in PROTOCOL_LABELS}
-    first = headline_comparison(comparisons["smoke"])
+    first = headline_comparison(over_seeds(comparisons["smoke"]))
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -51,27 +58,36 @@ def render_page(
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         run=experiment["run"],
         experiment=experiment,
-        headline=headline(first),
+        headline=headline(first).replace("-", "\u2011"),
         first=first,
-        comparisons={PROTOCOL_LABELS[protocol]: found for protocol, found in comparisons.items() if found},
-        recipes=results.recipes,
-        suites=suite_rows(results.recipes),
-        tasks=task_rows(results.recipes),
+        floor=results.replay.test("smoke"),
+        comparisons=[
+            {
+                "label": PROTOCOL_LABELS[protocol],
+                "rows": [row for row in over_seeds(found) if row.seeds > 1] + found,
+                "floor": results.replay.test(protocol),
+                "before": results.warm_start.test(protocol),
+            }
+            for protocol, found in comparisons.items()
+            if found
+        ],
+        recipes=results.rows,
+        suites=suite_rows(results.rows),
+        tasks=task_rows(results.rows),
         training=training_rows(results.recipes),
         candidates=[recipe for recipe in results.recipes if recipe.selected["candidates"]],
         videos=video_rows(results.recipes),
         total_s=sum(results.timings_s.values()),
-        protocol=protocol_table(results.recipes[-1]),
+        protocol=protocol_table(results.recipes),
+        replay_rule=results.replay.selected["rule"],
         provenance=flat_provenance(provenance),
         figures={
             stem: Markup(canvas.render(title, standalone=False))
             for stem, (title, canvas) in all_figures(results).items()
         },
         heat_maps=[
-            Markup(
-                task_heat_map(results.recipes, [suite]).render(f"Success by task, {suite}", standalone=False)
-            )
-            for suite in tested_suites(results.recipes)
+            Markup(task_heat_map(results.rows, [suite]).render(f"Success by task, {suite}", standalone=False))
+            for suite in tested_suites(results.rows)
         ],
         captions={name: caption_html(text) for name, text in captions.items()},
         palette=Markup(palette_css()),
@@ -106,18 +122,16 @@ def suite_rows(recipes: Sequence[RecipeResults]) -> dict[str, Any]:
     """The suite table: names of the suites, one row per recipe, and where a best one may be named."""
     names = tested_suites(recipes)
     best = {
-        name: _separate_best(
-            {r.name: r.suites["suites"][name]["ci95"] for r in recipes if name in r.suites["suites"]}
-        )
+        name: _separate_best({r.path: r.suites[name]["ci95"] for r in recipes if name in r.suites})
         for name in names
     }
     rows = []
     for recipe in recipes:
         cells = []
         for name in names:
-            suite = recipe.suites["suites"].get(name)
-            cells.append({"suite": name, "best": best[name] == recipe.name, "result": suite})
-        rows.append({"recipe": recipe, "cells": cells, "average": recipe.suites["average_success_rate"]})
+            suite = recipe.suites.get(name)
+            cells.append({"suite": name, "best": best[name] == recipe.path, "result": suite})
+        rows.append({"recipe": recipe, "cells": cells, "average": recipe.average})
     return {"names": names, "rows": rows}
 
 
@@ -125,12 +139,12 @@ def task_rows(recipes: Sequence[RecipeResults]) -> dict[str, list[dict[str, Any]
     """For each suite, each task's sentence and its counts by recipe."""
     suites: dict[str, dict[str, dict[str, Any]]] = {}
     for recipe in recipes:
-        for suite, outcome in recipe.suites["suites"].items():
+        for suite, outcome in recipe.suites.items():
             for task, counts in outcome["tasks"].items():
                 row = suites.setdefault(suite, {}).setdefault(
                     task, {"task": task, "language": counts["language"], "counts": {}}
                 )
-                row["counts"][recipe.name] = f"{counts['successes']}/{counts['episodes']}"
+                row["counts"][recipe.path] = f"{counts['successes']}/{counts['episodes']}"
     return {suite: [rows[task] for task in sorted(rows, key=int)] for suite, rows in suites.items()}
 
 
@@ -138,19 +152,22 @@ def training_rows(recipes: Sequence[RecipeResults]) -> list[dict[str, Any]]:
     """One row per training run: what it used and how its time was shared."""
     return [
         {
-            "label": recipe.label + (f", seed {run['seed']}" if len(recipe.training) > 1 else ""),
+            "label": recipe.label,
             "name": recipe.name,
             "run": run,
             "steps_per_s": run["env_steps"] / run["wall_s"] if run["wall_s"] else 0.0,
             "timings": {key.replace("_", " "): seconds for key, seconds in run.get("timings_s", {}).items()},
         }
         for recipe in recipes
-        for run in recipe.training
+        if (run := recipe.training)
     ]
 
 
 def video_rows(recipes: Sequence[RecipeResults]) -> list[dict[str, Any]]:
-    """Recorded episodes, those of the same episode side by side, embedded while they are small enough."""
+    """Recorded episodes, those of the same episode side by side, embedded while they are small enough.
+
+    Episodes that the warm start fails and a trained policy solves come first.
+    """
     rows: dict[str, list[dict[str, Any]]] = {}
     embedded = 0
     for recipe in recipes:
@@ -172,7 +189,18 @@ def video_rows(recipes: Sequence[RecipeResults]) -> list[dict[str, Any]]:
                     "source": f"data:{kind};base64,{data}",
                 }
             )
-    return [{"episode": _episode_title(episode), "videos": videos} for episode, videos in rows.items()]
+    titled = [
+        {"episode": _episode_title(episode), "videos": videos, "turned": _turned(videos)}
+        for episode, videos in rows.items()
+    ]
+    return sorted(titled, key=lambda row: not row["turned"])
+
+
+def _turned(videos: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the warm start fails the episode and a trained policy solves it."""
+    before = [video["outcome"] for video in videos if video["recipe"].name == WARM_START]
+    after = [video["outcome"] for video in videos if video["recipe"].name != WARM_START]
+    return before == ["failure"] and "success" in after
 
 
 def _episode_title(stem: str) -> str:
@@ -225,22 +253,39 @@ def _separate_best(intervals: Mapping[str, Sequence[float]]) -> str | None:
     return best if above else None
 
 
-def protocol_table(recipe: RecipeResults) -> dict[str, Any]:
+def protocol_table(recipes: Sequence[RecipeResults]) -> dict[str, Any]:
     """How episodes were run: names of the tests, and for each item one value per test, or one for all."""
-    tests = {
-        "Trained tasks": recipe.smoke,
-        "Wide starts": recipe.smoke_wide,
-        "Suites": recipe.suites,
-        "Selection": recipe.selected,
+    names = {
+        "Trained tasks": "smoke",
+        "Wide starts": "smoke_wide",
+        "Stock rendering": "smoke_exact",
+        "Suites": "suites",
+        "Selection": "selection",
     }
-    protocols = {
-        name: test["protocol"] for name, test in tests.items() if test is not None and "protocol" in test
-    }
+    protocols: dict[str, dict[str, dict[str, Any]]] = {}
+    for name, test in names.items():
+        for recipe in recipes:
+            outcome = {**recipe.tests, "selection": recipe.selected}.get(test, {})
+            if "protocol" in outcome:
+                protocols.setdefault(name, {})[LABELS[recipe.name]] = outcome["protocol"]
     rows = {}
-    for item in dict.fromkeys(item for protocol in protocols.values() for item in protocol):
-        values = [_readable(protocol.get(item, "–")) for protocol in protocols.values()]
+    items = dict.fromkeys(item for test in protocols.values() for one in test.values() for item in one)
+    for item in items:
+        values = [
+            _shared({label: one.get(item, "–") for label, one in test.items()}) for test in protocols.values()
+        ]
         rows[item.replace("_", " ")] = values if len(set(values)) > 1 else values[:1]
     return {"names": list(protocols), "rows": rows}
+
+
+def _shared(values: Mapping[str, Any]) -> str:
+    """A value that all recipes share, or each one with those that have it."""
+    holders: dict[str, list[str]] = {}
+    for label, value in values.items():
+        holders.setdefault(_readable(value), []).append(label)
+    if len(holders) == 1:
+        return next(iter(holders))
+    return "; ".join(f"{value} ({', '.join(labels)})" for value, labels in holders.items())
 
 
 def _readable(value: Any) -> str:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pirl.experiment.recipes import REPLAY, WARM_START, split_seed
 from pirl.files import read_json_lines
 
-WARM_START = "warm_start"
+TESTS = {
+    "smoke": "smoke_eval",
+    "smoke_wide": "smoke_eval",
+    "smoke_exact": "smoke_eval",
+    "suites": "suite_eval",
+}
+"""Final tests, and the stages that run them."""
+REQUIRED = ("smoke", "suites")
 LABELS = {
+    REPLAY: "Blind replay",
     WARM_START: "Warm start",
     "pi_rl_flow_sde": "PI-RL Flow-SDE",
     "pi_rl_flow_noise": "PI-RL Flow-Noise",
@@ -26,37 +35,51 @@ class ReportError(ValueError):
 
 @dataclass(frozen=True)
 class RecipeResults:
-    """One recipe's files.
+    """The files of one policy: of the blind replay, the warm start, or a recipe trained with one seed.
 
     Attributes:
-        name: `warm_start`, `pi_rl_flow_sde`, `pi_rl_flow_noise` or `sac`.
-        training: one `train.json` per seed; empty for the warm start.
+        path: its folder's name: `replay`, `warm_start`, a recipe, or `<recipe>/seed_<n>`.
+        seed: of its training; None where the recipe has but one.
+        training: `train.json`; None where nothing was trained online.
         selected: `selected.json`.
-        smoke: test on the trained tasks, official initial states.
-        smoke_wide: the same from wide starts, if tested.
-        suites: test on whole suites.
+        tests: summaries of the final tests that were run, of `TESTS`.
         episodes: success by episode of each of these tests, keyed by test and by what names the episode.
         videos: recorded episodes.
     """
 
-    name: str
-    training: list[dict[str, Any]]
+    path: str
+    seed: int | None
+    training: dict[str, Any] | None
     selected: dict[str, Any]
-    smoke: dict[str, Any]
-    smoke_wide: dict[str, Any] | None
-    suites: dict[str, Any]
+    tests: dict[str, dict[str, Any]]
     episodes: dict[str, dict[Hashable, bool]]
     videos: list[Path]
 
     @property
+    def name(self) -> str:
+        """The recipe, whatever its seed."""
+        return split_seed(self.path)[0]
+
+    @property
     def label(self) -> str:
         """The name for readers."""
-        return LABELS.get(self.name, self.name)
+        label = LABELS.get(self.name, self.name)
+        return label if self.seed is None else f"{label.removeprefix('PI-RL ')}, seed {self.seed}"
 
-    def test(self, protocol: str) -> tuple[int, int] | None:
-        """Successes and episodes of `smoke` or `smoke_wide`; None when it was not run."""
-        summary = self.smoke if protocol == "smoke" else self.smoke_wide
-        return None if summary is None else count(summary)
+    @property
+    def suites(self) -> dict[str, Any]:
+        """The test on whole suites: outcome by suite."""
+        return self.tests["suites"]["suites"]
+
+    @property
+    def average(self) -> float | None:
+        """Mean of the suites' success rates."""
+        return self.tests["suites"]["average_success_rate"]
+
+    def test(self, name: str) -> tuple[int, int] | None:
+        """Successes and episodes of a test; None when it was not run."""
+        outcome = count(self.tests[name]) if name in self.tests else (0, 0)
+        return outcome if outcome[1] else None
 
 
 @dataclass(frozen=True)
@@ -64,11 +87,13 @@ class RunResults:
     """A results folder.
 
     Attributes:
-        recipes: the warm start first, then the trained ones in the experiment's order.
+        replay: the floor.
+        recipes: the warm start first, then the trained ones in the experiment's order, seed by seed.
         timings_s: wall seconds by stage.
     """
 
     folder: Path
+    replay: RecipeResults
     recipes: list[RecipeResults]
     timings_s: dict[str, float]
 
@@ -77,23 +102,35 @@ class RunResults:
         """What the trained recipes are compared with."""
         return self.recipes[0]
 
+    @property
+    def rows(self) -> list[RecipeResults]:
+        """Everything that was tested, the floor first."""
+        return [self.replay, *self.recipes]
 
-def load_results(folder: Path, recipes: list[str]) -> RunResults:
+
+def load_results(folder: Path, recipes: list[str], seeds: Sequence[int] = (0,)) -> RunResults:
     """Read a results folder.
 
     Args:
         folder: `results/<run>`.
-        recipes: the trained recipes; the warm start is added.
+        recipes: the trained recipes; warm start and replay are added.
+        seeds: that each was trained with, the experiment's own first.
 
     Raises:
         ReportError: naming the file that is missing or damaged and the stage that writes it.
     """
     folder = Path(folder)
     timings = {}
-    for path in sorted((folder / "timings").glob("*.json")):
+    for path in sorted((folder / "timings").rglob("*.json")):
         timing = _read(path, "the stage of that name")
         timings[timing["stage"]] = float(timing["wall_s"])
-    return RunResults(folder, [_load_recipe(folder, name) for name in [WARM_START, *recipes]], timings)
+    trained = [
+        _load_recipe(folder, name if seed == seeds[0] else f"{name}/seed_{seed}", seed if seeds[1:] else None)
+        for name in recipes
+        for seed in seeds
+    ]
+    replay, warm_start = (_load_recipe(folder, name, None) for name in (REPLAY, WARM_START))
+    return RunResults(folder, replay, [warm_start, *trained], timings)
 
 
 def report_json(
@@ -103,7 +140,8 @@ def report_json(
     return {
         "config": dict(experiment),
         "git_sha": provenance["git_sha"],
-        "recipes": {recipe.name: _recipe_json(recipe, results.timings_s) for recipe in results.recipes},
+        "replay": _recipe_json(results.replay, results.timings_s),
+        "recipes": {recipe.path: _recipe_json(recipe, results.timings_s) for recipe in results.recipes},
         "timings_s": results.timings_s,
         "provenance": dict(provenance),
     }
@@ -116,56 +154,45 @@ def count(summary: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def _recipe_json(recipe: RecipeResults, timings_s: Mapping[str, float]) -> dict[str, Any]:
-    if recipe.training:
-        first = recipe.training[0]
-        spent = {key: first[key] for key in ("env_steps", "episodes", "wall_s")}
-        curve = [
-            {key: point[key] for key in ("env_steps", "success_rate", "episodes", "wall_s")}
-            for point in first["curve"]
-        ]
-    else:
-        spent = {"env_steps": 0, "episodes": 0, "wall_s": timings_s.get(recipe.name, 0.0)}
-        curve = []
-    tests = {}
-    for protocol in ("smoke", "smoke_wide"):
-        outcome = recipe.test(protocol)
-        if outcome is not None:
-            tests[protocol] = {"successes": outcome[0], "episodes": outcome[1]}
-    suites = {
-        name: {key: suite[key] for key in ("successes", "episodes", "success_rate", "ci95")}
-        for name, suite in recipe.suites["suites"].items()
+    training = recipe.training or {
+        "env_steps": 0,
+        "episodes": 0,
+        "wall_s": timings_s.get(recipe.path, 0.0),
+        "curve": [],
     }
+    outcomes = {name: recipe.test(name) for name in TESTS if name != "suites"}
     return {
-        **spent,
+        **{key: training[key] for key in ("env_steps", "episodes", "wall_s")},
         "selected_checkpoint": recipe.selected["selected_checkpoint"],
-        "curve": curve,
-        **tests,
-        "suites": suites,
-        "average_success_rate": recipe.suites["average_success_rate"],
+        "curve": [
+            {key: point[key] for key in ("env_steps", "success_rate", "episodes", "wall_s")}
+            for point in training["curve"]
+        ],
+        **{name: {"successes": of[0], "episodes": of[1]} for name, of in outcomes.items() if of},
+        "suites": {
+            name: {key: suite[key] for key in ("successes", "episodes", "success_rate", "ci95")}
+            for name, suite in recipe.suites.items()
+        },
+        "average_success_rate": recipe.average,
     }
 
 
-def _load_recipe(folder: Path, name: str) -> RecipeResults:
-    own = folder / name
-    training = []
-    if name != WARM_START:
-        training = [_read(own / "train.json", f"stage train, recipe {name}")]
-        # Further seeds, each in a folder of its own.
-        training += [_read(path, "stage train") for path in sorted(own.glob("*/train.json"))]
-    smoke = _read(own / "smoke.json", f"stage smoke_eval, recipe {name}")
-    wide = own / "smoke_wide.json"
-    smoke_wide = _read(wide, "stage smoke_eval") if wide.is_file() else None
-    suites = _read(own / "suites.json", f"stage suite_eval, recipe {name}")
-    tests = {"smoke": smoke, "smoke_wide": smoke_wide, "suites": suites}
+def _load_recipe(folder: Path, path: str, seed: int | None) -> RecipeResults:
+    own = folder / path
+    trained = path not in (REPLAY, WARM_START)
+    tests = {
+        test: _read(own / f"{test}.json", f"stage {stage}, recipe {path}")
+        for test, stage in TESTS.items()
+        if test in REQUIRED or (own / f"{test}.json").is_file()
+    }
     return RecipeResults(
-        name=name,
-        training=training,
-        selected=_read(own / "selected.json", f"stage select, recipe {name}"),
-        smoke=smoke,
-        smoke_wide=smoke_wide,
-        suites=suites,
-        episodes={test: _episodes(own, summary) for test, summary in tests.items() if summary is not None},
-        videos=sorted(path for path in (own / "videos").glob("*") if path.suffix in VIDEO_SUFFIXES),
+        path=path,
+        seed=seed,
+        training=_read(own / "train.json", f"stage train, recipe {path}") if trained else None,
+        selected=_read(own / "selected.json", f"stage {'select' if trained else path}, recipe {path}"),
+        tests=tests,
+        episodes={test: _episodes(own, summary) for test, summary in tests.items()},
+        videos=sorted(file for file in (own / "videos").glob("*") if file.suffix in VIDEO_SUFFIXES),
     )
 
 

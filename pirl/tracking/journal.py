@@ -16,6 +16,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +39,7 @@ class Journal:
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = _locked(self.path)
+        self._writing = threading.Lock()
         self._state_path = self.path.with_suffix(".state.json")
         self.run_id: str | None = None
         self.sent_bytes = 0
@@ -78,9 +80,10 @@ class Journal:
             journal.close()
 
     def append(self, event: dict[str, Any]) -> None:
-        """Write one event; it survives the death of the process from here on."""
-        self._file.write(json.dumps(event) + "\n")
-        self._file.flush()
+        """Write one event, from any thread; it survives the death of the process from here on."""
+        with self._writing:
+            self._file.write(json.dumps(event) + "\n")
+            self._file.flush()
 
     def events(self, offset: int) -> Iterator[tuple[dict[str, Any], int]]:
         """Complete events from byte `offset` on, each with the offset behind it.

@@ -76,12 +76,18 @@ METRICS: dict[str, Metric] = {
     "eval/average/success_rate": Metric("share", "mean over the tested suites"),
     "eval/smoke/success_rate": Metric("share", "successes on the trained tasks, official initial states"),
     "eval/smoke_wide/success_rate": Metric("share", "successes on the trained tasks, wide starts"),
+    "eval/smoke_exact/success_rate": Metric(
+        "share", "successes on the trained tasks, official initial states, stock rendering"
+    ),
     "eval/average/success_rate/<recipe>": Metric(
         "share", "on the parent run: each recipe's mean over the tested suites"
     ),
     # Stages
     "time/stage_s": Metric("s", "wall time of a stage of the pipeline"),
     "checkpoint/env_steps": Metric("steps", "environment steps at which a checkpoint was written"),
+    "system/<part>": Metric(
+        "as named", "load of the machine every ten seconds: processor, memory, disk, network, GPUs"
+    ),
 }
 
 LEROBOT_NAMES = {
@@ -105,12 +111,14 @@ def standard_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
 
 
 def evaluation_metrics(summary: Mapping[str, Any], protocol: str) -> dict[str, float]:
-    """Success rates of an evaluation summary under their shared names.
+    """Success rates of an evaluation summary under their shared names; none where nothing was tested.
 
     Args:
         summary: holds `suites` {name: {`success_rate`}} and `average_success_rate`.
         protocol: `suites` gives one metric per suite and their average, any other name a single metric.
     """
+    if not summary["suites"]:
+        return {}
     if protocol != "suites":
         return {f"eval/{protocol}/success_rate": summary["average_success_rate"]}
     rates = {

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from pirl.tracking.journal import Journal
+from pirl.tracking.load import LoadSampler
 from pirl.tracking.names import ENV_STEP_KEYS, evaluation_metrics, standard_metrics
 from pirl.tracking.revision import config_hash, git_sha
 from pirl.tracking.sending import BackgroundSender
@@ -32,6 +33,7 @@ class RunTracker:
         self._open = True
         self._sender = BackgroundSender(journal, uri)
         self._sender.wake()
+        self._load = LoadSampler(lambda values: self._log(values, self._env_steps))
 
     @classmethod
     def for_stage(
@@ -54,10 +56,10 @@ class RunTracker:
 
         Args:
             pipeline: name of the pipeline run (stem of the config file); its parent run is found or created.
-            stage: `demos`, `warm_start`, `train`, `learner`, `select`, `smoke`, `suites`, ...
+            stage: `demos`, `replay`, `warm_start`, `train`, `learner`, `select`, `smoke`, `suites`, ...
             folder: where the journal is kept.
-            recipe: `warm_start`, `pi_rl_flow_sde`, `pi_rl_flow_noise` or `sac`.
-            algorithm: `pi_rl`, `sac` or `bc`.
+            recipe: `warm_start`, `pi_rl_flow_sde`, `pi_rl_flow_noise`, `sac` or `replay`.
+            algorithm: `pi_rl`, `sac`, `bc` or `replay`.
             variant: `flow_sde` or `flow_noise`.
             policy: LeRobot's policy type.
             suite: LIBERO suite that is trained on.
@@ -110,10 +112,8 @@ class RunTracker:
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Record `metrics` at `step` environment steps; LeRobot's SAC names become the shared ones."""
-        values = {key: float(value) for key, value in standard_metrics(dict(metrics)).items()}
         self._env_steps = max(self._env_steps, step)
-        if values:
-            self._append({"event": "metrics", "step": int(step), "values": values})
+        self._log(standard_metrics(dict(metrics)), step)
 
     def log_dict(
         self,
@@ -191,6 +191,7 @@ class RunTracker:
         """
         if not self._open:
             return True
+        self._load.stop()
         self._append({"event": "end", "status": status})
         self._open = False
         complete = self._sender.stop(timeout_s)
@@ -213,6 +214,11 @@ class RunTracker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.finish("FINISHED" if kind is None else "FAILED")
+
+    def _log(self, values: Mapping[str, float], step: int) -> None:
+        if values:
+            numbers = {key: float(value) for key, value in values.items()}
+            self._append({"event": "metrics", "step": int(step), "values": numbers})
 
     def _append(self, event: dict[str, Any]) -> None:
         if not self._open:

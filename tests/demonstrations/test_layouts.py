@@ -10,10 +10,12 @@ from lerobot.lerobot_types import TransitionKey
 from lerobot.policies.xvla.processor_xvla import LiberoProcessorStep as XVLALiberoProcessorStep
 from lerobot.policies.xvla.processor_xvla import XVLARotation6DToAxisAngleProcessorStep
 from lerobot.processor.env_processor import LiberoProcessorStep
+from scipy.spatial.transform import Rotation
 
 from pirl.demonstrations.layouts import (
     features,
     libero_state,
+    libero_to_target,
     libero_to_xvla_action,
     libero_to_xvla_state,
     libero_to_xvla_target,
@@ -55,6 +57,11 @@ def test_the_absolute_target_is_the_one_the_controller_is_given_by_the_relative_
         np.testing.assert_allclose(target[3:6], controller.goal_ori[:, 0], atol=0.02)
         np.testing.assert_allclose(target[6:9], controller.goal_ori[:, 1], atol=0.02)
         assert target[9] == float(action[6] > 0)
+        absolute = libero_to_target(state, action)
+        np.testing.assert_allclose(absolute[:3], target[:3])
+        turn_between = Rotation.from_rotvec(absolute[3:6]).inv() * Rotation.from_matrix(controller.goal_ori)
+        assert turn_between.magnitude() < 0.02
+        assert absolute[6] == action[6]
     simulation.close()
 
 

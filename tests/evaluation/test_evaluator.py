@@ -1,6 +1,5 @@
 """Outcomes depend on policy, start and seed alone: not on workers, order or interruptions."""
 
-import numpy as np
 import pytest
 import torch
 
@@ -13,26 +12,16 @@ PLAN = official_episodes("libero_object", [0], 4)
 CHUNK, MAX_STEPS = 8, 24
 
 
-class Processing:
-    """Passes the hand's position in and actions out."""
-
-    def encode(self, observations, instructions):
-        position = np.stack([observation["robot_state"]["eef"]["pos"] for observation in observations])
-        return {"position": torch.as_tensor(position)}
-
-    def decode(self, actions):
-        return actions.numpy()
-
-
 class NoisyPolicy:
     """Random actions; remembers what it decided, where."""
 
     def __init__(self):
         self.decisions = []
 
-    def __call__(self, observation):
-        chunk = (0.3 * torch.randn(1, CHUNK, 7)).clamp(-1, 1)
-        self.decisions.append((*observation["position"].flatten().tolist(), *chunk.flatten().tolist()))
+    def act(self, episode, observation):
+        chunk = (0.3 * torch.randn(CHUNK, 7)).clamp(-1, 1).numpy()
+        position = observation["robot_state"]["eef"]["pos"]
+        self.decisions.append((*position.tolist(), *chunk.flatten().tolist()))
         return chunk
 
 
@@ -46,7 +35,7 @@ def evaluate():
                 num_workers, [("libero_object", 0)], chunk_size=CHUNK, max_steps=MAX_STEPS, cameras=()
             )
         policy = NoisyPolicy()
-        evaluator = Evaluator(policy, Processing(), pool[num_workers], CHUNK, seed=5)
+        evaluator = Evaluator(policy, pool[num_workers], seed=5)
         return evaluator.run(plan, records_path, "test"), policy.decisions
 
     yield evaluate

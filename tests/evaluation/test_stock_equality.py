@@ -16,6 +16,7 @@ from pirl.envs.assets import configure_libero
 from pirl.envs.workers import EnvWorkers
 from pirl.evaluation.evaluator import Evaluator
 from pirl.evaluation.plan import official_episodes
+from pirl.evaluation.policy import EvaluationPolicy
 from pirl.policies.processing import PolicyProcessing
 from tests.policies.tiny import save_xvla
 
@@ -90,7 +91,7 @@ def test_twenty_episodes_equal_lerobot_evals(suite, task_id, tmp_path):
         1, [(suite, task_id)], chunk_size=chunk, max_steps=MAX_STEPS, height=SIZE, width=SIZE
     )
     processing = PolicyProcessing(policy.config, config, pretrained_path=folder)
-    evaluator = Evaluator(policy.predict_action_chunk, processing, workers, chunk, seed=SEED)
+    evaluator = Evaluator(EvaluationPolicy(policy, processing, chunk), workers, seed=SEED)
     try:
         records = evaluator.run(plan, tmp_path / "records.jsonl", "ours")
     finally:

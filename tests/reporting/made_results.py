@@ -19,7 +19,8 @@ SENTENCES = [
     "turn on the stove and put the moka pot on it",
 ]
 RUN_TIMES = {"demos": 210.0, "warm_start": 640.0, "report": 4.0}
-RECIPE_TIMES = {"train": 1500.0, "select": 240.0, "smoke": 130.0, "smoke_wide": 120.0, "suites": 420.0}
+RECIPE_TIMES = {"train": 1500.0, "select": 240.0, "smoke": 130.0, "suites": 420.0}
+RECIPE_TIMES |= {"smoke_wide": 120.0, "smoke_exact": 60.0}
 
 
 def make_results(
@@ -37,37 +38,39 @@ def make_results(
     random.seed(0)
     for stage, wall_s in RUN_TIMES.items():
         _write(folder / "timings" / f"{stage}.json", {"stage": stage, "wall_s": wall_s})
-    for recipe, rate in rates.items():
-        own = folder / recipe
-        for stage, wall_s in RECIPE_TIMES.items():
-            if (recipe, stage) not in {("warm_start", "train"), ("warm_start", "select")}:
-                name = f"{stage}_{recipe}"
+    for recipe, rate in {"replay": 0.8, **rates}.items():
+        trained = recipe not in ("replay", "warm_start")
+        for seed in range(seeds if trained else 1):
+            path = f"{recipe}/seed_{seed}" if seed else recipe
+            own = folder / path
+            for stage, wall_s in RECIPE_TIMES.items():
+                if trained or stage not in ("train", "select"):
+                    name = f"{stage}_{path}"
+                    _write(
+                        folder / "timings" / f"{name}.json",
+                        {"stage": name, "wall_s": wall_s * random.uniform(0.6, 1.4)},
+                    )
+            hard = 0.05 if recipe == "replay" else 0.9
+            tests = {"smoke": (episodes, rate, "official"), "smoke_exact": (5, rate, "official")}
+            if wide:
+                tests["smoke_wide"] = (episodes, rate * hard, "wide")
+            for test, (number, share, kind) in tests.items():
                 _write(
-                    folder / "timings" / f"{name}.json",
-                    {"stage": name, "wall_s": wall_s * random.uniform(0.6, 1.4)},
+                    own / f"{test}.json", _test(own, test, ["libero_object"], 3, number, share, kind, alike)
                 )
-        _write(
-            own / "smoke.json", _test(own, "smoke", ["libero_object"], 3, episodes, rate, "official", alike)
-        )
-        if wide:
-            _write(
-                own / "smoke_wide.json",
-                _test(own, "smoke_wide", ["libero_object"], 3, episodes, rate * 0.9, "wide", alike),
-            )
-        _write(own / "suites.json", _test(own, "suites", SUITES, tasks, 5, rate * 0.7, "official", alike))
-        if recipe == "warm_start":
-            _write(
-                own / "selected.json",
-                {"selected_checkpoint": "last", "rule": "the only candidate", "candidates": []},
-            )
-        else:
-            _write(own / "train.json", _training(recipe, 0, rate))
-            for seed in range(1, seeds):
-                _write(own / f"seed_{seed}" / "train.json", _training(recipe, seed, rate))
-            _write(own / "selected.json", _selected(rate))
-        if videos:
-            _video(own / "videos" / "libero_object_0_official0_success.gif")
-            _video(own / "videos" / "libero_object_3_official1_failure.gif")
+            _write(own / "suites.json", _test(own, "suites", SUITES, tasks, 5, rate * 0.7, "official", alike))
+            if trained:
+                _write(own / "train.json", _training(recipe, seed, rate))
+                _write(own / "selected.json", _selected(rate))
+            else:
+                _write(
+                    own / "selected.json",
+                    {"selected_checkpoint": "last", "rule": "5 per task in turn", "candidates": []},
+                )
+            if videos and recipe != "replay":
+                outcome = "success" if rate > 0.5 else "failure"
+                _video(own / "videos" / "libero_object_0_official0_success.gif")
+                _video(own / "videos" / f"libero_object_3_official1_{outcome}.gif")
     return folder
 
 

@@ -11,8 +11,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SNAKEMAKE = [str(Path(sys.executable).with_name("snakemake")), "all", "--cores", "2"]
 SNAKEMAKE += ["--configfile", "configs/smoke.yaml"]
-AFTER_TRAINING = {"select", "smoke_eval", "suite_eval", "report"}
-EVERYTHING = {"demos", "warm_start", "train", *AFTER_TRAINING}
+TESTS = {"smoke_eval", "exact_eval", "suite_eval", "report"}
+AFTER_TRAINING = {"select", *TESTS}
+EVERYTHING = {"demos", "replay", "warm_start", "train", *AFTER_TRAINING}
 
 
 def snakemake(project: Path, *flags: str) -> str:
@@ -55,7 +56,8 @@ def test_nothing_is_left_to_do(project):
         ("pirl/runtime/learner.py", {"train", *AFTER_TRAINING}),
         ("pirl/algorithms/pi_rl/losses.py", {"train", *AFTER_TRAINING}),
         ("pirl/flow/chain.py", {"train", *AFTER_TRAINING}),
-        ("pirl/policies/xvla.py", EVERYTHING - {"demos"}),
+        ("pirl/policies/xvla.py", EVERYTHING - {"demos", "replay"}),
+        ("pirl/evaluation/replay.py", {"replay", *AFTER_TRAINING}),
         ("pirl/envs/osc.py", EVERYTHING),
         ("pirl/demonstrations/layouts.py", EVERYTHING),
         ("pirl/experiment/config.py", EVERYTHING),
@@ -71,3 +73,11 @@ def test_a_changed_module_reruns_what_uses_it(project, module, rules):
         assert planned(project) == rules
     finally:
         path.with_suffix(".before").replace(path)
+
+
+def test_further_seeds_are_trained_selected_and_tested_in_folders_of_their_own(project):
+    flags = ["--config", "train={seeds: 3, recipes: [sac]}", "--dry-run", "--forceall"]
+    counts = dict(re.findall(r"^(\w+) +(\d+)$", snakemake(project, *flags), re.M))
+    assert (counts["train"], counts["select"]) == ("3", "3")
+    assert counts["suite_eval"] == "5"  # and replay, and the warm start
+    assert "results/smoke/sac/seed_2/suites.json" in snakemake(project, *flags)

@@ -66,6 +66,19 @@ use rule smoke_eval as wide_eval with:
         settings=[config["smoke_eval"], config["evaluation"]],
 
 
+use rule smoke_eval as exact_eval with:
+    output:
+        f"{RESULTS}/{{policy}}/smoke_exact.json",
+    log:
+        f"{RESULTS}/logs/smoke_exact_{{policy}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/smoke_exact_{{policy}}.tsv"
+    params:
+        config=str(CONFIG_FILE),
+        flags="--exact",
+        settings=[config["smoke_eval"], config["evaluation"]],
+
+
 use rule smoke_eval as suite_eval with:
     input:
         policy=f"{RESULTS}/{{policy}}/policy",

@@ -8,11 +8,21 @@ RUN = CONFIG_FILE.stem
 RESULTS = f"results/{RUN}"
 RUNS = f"runs/{RUN}"
 DEMOS = f"data/demos/{RUN}"
-RECIPES = config["train"]["recipes"]
-POLICIES = ["warm_start", *RECIPES]
-PROTOCOLS = ["smoke", "suites"] + (
-    ["smoke_wide"] if config["smoke_eval"]["wide_episodes_per_task"] else []
-)
+FURTHER_SEEDS = range(config["seed"] + 1, config["seed"] + config["train"]["seeds"])
+RECIPES = [
+    recipe + further
+    for recipe in config["train"]["recipes"]
+    for further in ("", *(f"/seed_{seed}" for seed in FURTHER_SEEDS))
+]
+POLICIES = ["replay", "warm_start", *RECIPES]
+PROTOCOLS = ["smoke", "suites"]
+if config["smoke_eval"]["wide_episodes_per_task"]:
+    PROTOCOLS.append("smoke_wide")
+if (
+    config["smoke_eval"]["exact_episodes_per_task"]
+    and config["simulation"]["eval_fidelity"] == "fast"
+):
+    PROTOCOLS.append("smoke_exact")
 SCRIPTS = "workflow/scripts"
 
 

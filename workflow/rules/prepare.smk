@@ -46,3 +46,35 @@ rule demos:
         ],
     shell:
         "python {input.script} --config {params.config} --output $(dirname {output.libero}) 2>&1 | tee {log}"
+
+
+rule replay:
+    input:
+        doctor=rules.doctor.output,
+        code=code(
+            "envs", "demonstrations", "evaluation/plan.py", "evaluation/replay.py"
+        ),
+        script=f"{SCRIPTS}/replay.py",
+    output:
+        policy=directory(f"{RESULTS}/replay/policy"),
+        selected=f"{RESULTS}/replay/selected.json",
+    log:
+        f"{RESULTS}/logs/replay.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/replay.tsv"
+    conda:
+        "../envs/pirl.yaml"
+    threads: config["simulation"]["workers"]
+    resources:
+        mem_mb=6000,
+        runtime=60,
+    params:
+        config=str(CONFIG_FILE),
+        settings=[
+            config["replay"],
+            config["suite"],
+            config["task_ids"],
+            config["suite_eval"],
+        ],
+    shell:
+        "python {input.script} --config {params.config} 2>&1 | tee {log}"

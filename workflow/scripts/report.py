@@ -23,7 +23,8 @@ CAPTIONS = Path(__file__).resolve().parents[1] / "report"
 
 def write_report(experiment: dict[str, Any], folder: Path, html: Path, json: Path) -> RunResults:
     """Write `html`, `json`, and each figure as `<folder>/figures/<stem>.svg`."""
-    results = load_results(folder, experiment["train"]["recipes"])
+    train, seed = experiment["train"], experiment["seed"]
+    results = load_results(folder, train["recipes"], range(seed, seed + train["seeds"]))
     provenance = collect_provenance(experiment, Path("data/demos") / experiment["run"] / "libero")
     page = render_page(experiment, results, provenance, load_captions(CAPTIONS))
     for stem, (title, canvas) in all_figures(results).items():
@@ -38,10 +39,10 @@ def track_report(experiment: dict[str, Any], results: RunResults, html: Path, js
     send_pending(Path("runs") / experiment["run"], results.folder)
     journals = results.folder / "tracking" / "pipeline"
     with RunTracker.for_pipeline(experiment["run"], folder=journals, settings=experiment) as tracker:
-        for recipe in results.recipes:
-            steps = recipe.training[0]["env_steps"] if recipe.training else 0
-            average = recipe.suites["average_success_rate"]
-            tracker.log_metrics({f"eval/average/success_rate/{recipe.name}": average}, steps)
+        for recipe in results.rows:
+            steps = recipe.training["env_steps"] if recipe.training else 0
+            if recipe.average is not None:
+                tracker.log_metrics({f"eval/average/success_rate/{recipe.path}": recipe.average}, steps)
         tracker.log_artifact(html)
         tracker.log_artifact(json)
 

@@ -40,7 +40,7 @@ def main(args: list[str] | None = None) -> None:
         candidates = evaluate_candidates(list_checkpoints(arguments.run_dir), evaluate)
         for candidate in candidates:
             run.tracker.log_checkpoint(
-                f"{arguments.recipe}-{candidate.checkpoint}",
+                f"{run.recipe}-{candidate.checkpoint}",
                 arguments.run_dir / "checkpoints" / candidate.checkpoint,
                 candidate.env_steps,
                 {"select/success_rate": candidate.success_rate},
@@ -49,13 +49,13 @@ def main(args: list[str] | None = None) -> None:
         folder = arguments.run_dir / "checkpoints" / best.checkpoint / PRETRAINED_MODEL_DIR
         selected = export_policy(folder, results / arguments.recipe / "policy")
         policy_type = json.loads((selected / "config.json").read_text())["type"]
-        write_model_card(selected, experiment, arguments.recipe, policy_type, best)
+        write_model_card(selected, run.trained, run.recipe, policy_type, best)
         write_json_atomically(
             results / arguments.recipe / "selected.json",
             {
                 "selected_checkpoint": best.checkpoint,
                 "rule": RULE,
-                "protocol": protocol(experiment, plan, policy_type),
+                "protocol": protocol(experiment, plan, selected),
                 "candidates": [asdict(c) | {"success_rate": c.success_rate} for c in candidates],
             },
         )

@@ -1,11 +1,11 @@
-"""Stage smoke_eval: test a selected policy on the trained tasks, official or wide starts.
+"""Stage smoke_eval: test a selected policy on the trained tasks.
 
-python workflow/scripts/smoke_eval.py --config configs/smoke.yaml --recipe sac [--wide]
+python workflow/scripts/smoke_eval.py --config configs/smoke.yaml --recipe sac [--wide | --exact]
 """
 
 from __future__ import annotations
 
-from pirl.evaluation.plan import smoke_plan, wide_plan
+from pirl.evaluation.plan import TESTS
 from pirl.evaluation.run import final_test, trained_steps
 from pirl.experiment.stage import stage, stage_parser
 
@@ -14,16 +14,18 @@ def main(args: list[str] | None = None) -> None:
     """Run the stage."""
     parser = stage_parser(__doc__.splitlines()[0])
     parser.add_argument("--recipe", required=True)
-    parser.add_argument(
-        "--wide", action="store_true", help="held-out wide starts instead of the official states"
-    )
+    test = parser.add_mutually_exclusive_group()
+    for name, what in (("wide", "held-out wide starts"), ("exact", "stock rendering")):
+        test.add_argument(f"--{name}", dest="test", action="store_const", const=f"smoke_{name}", help=what)
+    parser.set_defaults(test="smoke")
     arguments = parser.parse_args(args)
-    protocol = "smoke_wide" if arguments.wide else "smoke"
-    with stage(protocol, arguments, arguments.recipe) as run:
-        plan = wide_plan(run.experiment) if arguments.wide else smoke_plan(run.experiment)
-        videos = None if arguments.wide else run.results / arguments.recipe / "videos"
-        summary = final_test(run.experiment, run.results, arguments.recipe, protocol, plan, video_dir=videos)
-        run.tracker.log_evaluation(summary, protocol, trained_steps(run.results, arguments.recipe))
+    with stage(arguments.test, arguments, arguments.recipe) as run:
+        experiment, folder = run.experiment, run.results / arguments.recipe
+        if arguments.test == "smoke_exact":
+            experiment["simulation"]["eval_fidelity"] = "exact"
+        videos = folder / "videos" if arguments.test == "smoke" else None
+        summary = final_test(experiment, folder, arguments.test, TESTS[arguments.test](experiment), videos)
+        run.tracker.log_evaluation(summary, arguments.test, trained_steps(folder))
 
 
 if __name__ == "__main__":

@@ -16,10 +16,9 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument("--recipe", required=True)
     arguments = parser.parse_args(args)
     with stage("suites", arguments, arguments.recipe) as run:
-        summary = final_test(
-            run.experiment, run.results, arguments.recipe, "suites", suite_plan(run.experiment)
-        )
-        run.tracker.log_evaluation(summary, "suites", trained_steps(run.results, arguments.recipe))
+        folder = run.results / arguments.recipe
+        summary = final_test(run.experiment, folder, "suites", suite_plan(run.experiment))
+        run.tracker.log_evaluation(summary, "suites", trained_steps(folder))
 
 
 if __name__ == "__main__":

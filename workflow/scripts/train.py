@@ -18,17 +18,16 @@ from pirl.runtime.supervisor import Supervisor
 def main(args: list[str] | None = None) -> None:
     """Run the stage; an interrupted run resumes from its last checkpoint."""
     parser = stage_parser(__doc__.splitlines()[0])
-    parser.add_argument("--recipe", required=True, choices=["pi_rl_flow_sde", "pi_rl_flow_noise", "sac"])
+    parser.add_argument("--recipe", required=True, help="such as sac, or sac/seed_1 for another seed")
     parser.add_argument("--warm-start", type=Path, required=True, help="folder of the warm-started policy")
     parser.add_argument("--demonstrations", type=Path, required=True, help="data set in LIBERO's layout")
     parser.add_argument("--work-dir", type=Path, default=None, help="folder for checkpoints and logs")
     arguments = parser.parse_args(args)
     with stage("train", arguments, arguments.recipe) as run:
-        experiment, results = run.experiment, run.results
-        output_dir = arguments.work_dir or Path("runs") / experiment["run"] / arguments.recipe
+        output_dir = arguments.work_dir or Path("runs") / run.experiment["run"] / arguments.recipe
         settings = run_settings(
-            experiment,
-            arguments.recipe,
+            run.trained,
+            run.recipe,
             warm_start=arguments.warm_start,
             demonstrations=arguments.demonstrations,
             output_dir=output_dir,
@@ -36,7 +35,7 @@ def main(args: list[str] | None = None) -> None:
         config_path = output_dir / "run.json"
         write_json_atomically(config_path, settings)
         Supervisor(config_path).run()
-        target = results / arguments.recipe / "train.json"
+        target = run.results / arguments.recipe / "train.json"
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(output_dir / "train.json", target)
 
