@@ -9,3 +9,15 @@ def own_tracking_store(tmp_path_factory):
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db")
         patch.setenv("MUJOCO_GL", "egl")
         yield
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """The system's Chromium, headless."""
+    from pirl.tracking.browse import chromium
+
+    try:
+        with chromium() as found:
+            yield found
+    except FileNotFoundError as error:
+        pytest.skip(str(error))

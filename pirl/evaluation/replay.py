@@ -43,7 +43,7 @@ class Replay:
 
     def save(self, folder: Path) -> None:
         """Write `demonstrations.npz` into `folder`."""
-        arrays = {
+        arrays: dict[str, Any] = {
             f"{suite}:{task_id}:{number}": actions
             for (suite, task_id), choices in self.demonstrations.items()
             for number, actions in enumerate(choices)

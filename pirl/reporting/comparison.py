@@ -33,8 +33,7 @@ class Comparison:
         interval: 95 % interval of the gain.
         p_value: exact McNemar on the same episodes; None when the two were not paired.
         separate: whether the two Wilson intervals have no value in common; over seeds: those of every seed.
-        label: whose gain this is.
-        seeds: trainings that it is a mean over.
+        seeds: trainings of the recipe that it is a mean over.
     """
 
     recipe: RecipeResults
@@ -45,8 +44,12 @@ class Comparison:
     interval: Interval
     p_value: float | None
     separate: bool
-    label: str
     seeds: int = 1
+
+    @property
+    def label(self) -> str:
+        """Whose gain this is."""
+        return LABELS[self.recipe.name] if self.seeds > 1 else self.recipe.label
 
     @property
     def verdict(self) -> str:
@@ -72,9 +75,7 @@ def compare_with_warm_start(results: RunResults, protocol: str) -> list[Comparis
             interval, p_value = paired.interval, paired.p_value
         gain = after[0] / after[1] - before[0] / before[1]
         separate = intervals_separate(wilson_interval(*before), wilson_interval(*after))
-        comparisons.append(
-            Comparison(recipe, protocol, before, after, gain, interval, p_value, separate, recipe.label)
-        )
+        comparisons.append(Comparison(recipe, protocol, before, after, gain, interval, p_value, separate))
     return comparisons
 
 
@@ -100,7 +101,6 @@ def _mean(seeds: list[Comparison]) -> Comparison:
         interval=interval,
         p_value=None,
         separate=len(verdicts) == 1 and first.separate,
-        label=f"{LABELS[first.recipe.name]}, mean of {len(seeds)} seeds",
         seeds=len(seeds),
     )
 
@@ -124,4 +124,5 @@ def headline(comparison: Comparison | None) -> str:
         return f"No separable difference between {name} and its warm start"
     before, after = (round(100 * n / of) for n, of in (comparison.before, comparison.after))
     verb = "lifts" if comparison.gain > 0 else "lowers"
-    return f"{name} {verb} success from {before} % to {after} %"
+    mean = f", mean of {comparison.seeds} seeds" if comparison.seeds > 1 else ""
+    return f"{name} {verb} success from {before} % to {after} %{mean}"

@@ -12,6 +12,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from pirl.evaluation.statistics import mean_interval
 from pirl.experiment.recipes import WARM_START
 from pirl.reporting.comparison import (
     PROTOCOL_LABELS,
@@ -64,15 +65,15 @@ def render_page(
         comparisons=[
             {
                 "label": PROTOCOL_LABELS[protocol],
-                "rows": [row for row in over_seeds(found) if row.seeds > 1] + found,
-                "floor": results.replay.test(protocol),
-                "before": results.warm_start.test(protocol),
+                "untrained": [(row, row.test(protocol)) for row in (results.replay, results.warm_start)],
+                "rows": over_seeds(found),
             }
             for protocol, found in comparisons.items()
             if found
         ],
         recipes=results.rows,
         suites=suite_rows(results.rows),
+        averages=averages_over_seeds(results.recipes),
         tasks=task_rows(results.rows),
         training=training_rows(results.recipes),
         candidates=[recipe for recipe in results.recipes if recipe.selected["candidates"]],
@@ -133,6 +134,19 @@ def suite_rows(recipes: Sequence[RecipeResults]) -> dict[str, Any]:
             cells.append({"suite": name, "best": best[name] == recipe.path, "result": suite})
         rows.append({"recipe": recipe, "cells": cells, "average": recipe.average})
     return {"names": names, "rows": rows}
+
+
+def averages_over_seeds(recipes: Sequence[RecipeResults]) -> list[dict[str, Any]]:
+    """Each recipe's average over suites as a mean over its seeds, with Student's interval."""
+    found: dict[str, list[float]] = {}
+    for recipe in recipes:
+        if recipe.seed is not None and recipe.average is not None:
+            found.setdefault(recipe.name, []).append(recipe.average)
+    rows = []
+    for name, averages in found.items():
+        mean, bounds = mean_interval(averages)
+        rows.append({"name": name, "label": LABELS[name], "mean": mean, "interval": bounds})
+    return rows
 
 
 def task_rows(recipes: Sequence[RecipeResults]) -> dict[str, list[dict[str, Any]]]:

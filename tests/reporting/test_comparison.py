@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pirl.evaluation.statistics import intervals_separate, wilson_interval
-from pirl.reporting.comparison import compare_with_warm_start, headline, headline_comparison
+from pirl.evaluation.statistics import intervals_separate, mean_interval, wilson_interval
+from pirl.reporting.comparison import compare_with_warm_start, headline, headline_comparison, over_seeds
 from pirl.reporting.results import load_results
 from tests.reporting.made_results import make_results
 
@@ -57,3 +58,21 @@ def test_no_wide_test_gives_no_rows(tmp_path: Path) -> None:
     assert compare_with_warm_start(_results(tmp_path, wide=False), "smoke_wide") == []
     assert headline_comparison([]) is None
     assert headline(None)
+
+
+def test_seeds_are_averaged_and_a_mean_is_better_only_where_every_seed_is(tmp_path: Path) -> None:
+    folder = make_results(tmp_path, tasks=1, videos=False, seeds=3)
+    results = load_results(folder, TRAINED, range(3))
+    rows = compare_with_warm_start(results, "smoke")
+    assert [row.label for row in rows[:3]] == ["Flow-SDE, seed 0", "Flow-SDE, seed 1", "Flow-SDE, seed 2"]
+    for mean, seeds in zip(over_seeds(rows), (rows[0:3], rows[3:6], rows[6:9]), strict=True):
+        gains = [row.gain for row in seeds]
+        assert mean.gain == pytest.approx(sum(gains) / 3)
+        assert mean.interval == pytest.approx(mean_interval(gains)[1])
+        assert mean.after == tuple(sum(row.after[part] for row in seeds) for part in (0, 1))
+        assert mean.separate == (len({row.verdict for row in seeds}) == 1 and seeds[0].separate)
+    first = headline_comparison(over_seeds(rows))
+    assert first is not None and first.label.startswith("PI-RL")
+    assert headline(replace(first, separate=True)).endswith(" %, mean of 3 seeds")
+    single = over_seeds([row for row in rows if row.recipe.seed == 0])
+    assert [row.seeds for row in single] == [1, 1, 1]

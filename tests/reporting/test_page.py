@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html.parser
+import json
 import re
 from pathlib import Path
 
@@ -71,6 +72,9 @@ def test_the_page_shows_everything(tmp_path: Path) -> None:
         "Where time went",
         "Protocol",
         "Provenance",
+        "Blind replay",
+        "Official initial states, stock rendering",
+        "5 per task in turn",
         "Warm start",
         "PI-RL Flow-SDE",
         "PI-RL Flow-Noise",
@@ -86,6 +90,28 @@ def test_the_page_shows_everything(tmp_path: Path) -> None:
     without = _render(tmp_path / "plain", videos=False, wide=False, tasks=1)
     assert "<h2>Episodes</h2>" not in without
     assert "wide starts" not in without
+
+
+def test_the_floor_stands_in_every_table_of_outcomes(tmp_path: Path) -> None:
+    text = _render(tmp_path, tasks=2, videos=False)
+    outcomes = [table for table in re.findall(r"<table.*?</table>", text, re.S) if "Warm start" in table]
+    # Three tests on the trained tasks, the suites, and the counts of every task of four suites.
+    assert len(outcomes) == 3 + 1 + 4
+    assert all("Blind replay" in table for table in outcomes)
+
+
+def test_a_floor_that_could_not_be_measured_shows_a_dash(tmp_path: Path) -> None:
+    folder = make_results(tmp_path, tasks=1, videos=False)
+    for test in ("smoke", "suites"):
+        path = folder / "replay" / f"{test}.json"
+        nothing = {**json.loads(path.read_text()), "suites": {}, "average_success_rate": None}
+        path.write_text(json.dumps(nothing))
+    results = load_results(folder, TRAINED)
+    assert results.replay.test("smoke") is None
+    captions = load_captions(ROOT / "workflow" / "report")
+    text = render_page(EXPERIMENT, results, collect_provenance(EXPERIMENT), captions)
+    assert "Blind replay of demonstrations succeeds" not in text
+    assert "not tested" in text
 
 
 def test_names_from_files_cannot_break_the_page(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from types import ModuleType
 
 import pytest
 
+from tests.workflow.project import finished_project
+
 SCRIPTS = Path(__file__).parents[2] / "workflow" / "scripts"
 
 
@@ -22,3 +24,9 @@ def load_stage() -> Callable[[str], ModuleType]:
         return module
 
     return load
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    """A finished smoke pipeline; its outputs are empty."""
+    return finished_project(tmp_path_factory.mktemp("project"))

@@ -2,45 +2,21 @@
 
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-SNAKEMAKE = [str(Path(sys.executable).with_name("snakemake")), "all", "--cores", "2"]
-SNAKEMAKE += ["--configfile", "configs/smoke.yaml"]
+from tests.workflow.project import snakemake
+
 TESTS = {"smoke_eval", "exact_eval", "suite_eval", "report"}
 AFTER_TRAINING = {"select", *TESTS}
 EVERYTHING = {"demos", "replay", "warm_start", "train", *AFTER_TRAINING}
-
-
-def snakemake(project: Path, *flags: str) -> str:
-    result = subprocess.run([*SNAKEMAKE, *flags], cwd=project, capture_output=True, text=True, check=True)
-    return result.stdout
 
 
 def planned(project: Path) -> set[str]:
     """Rules of the jobs that a dry run lists."""
     found = re.search(r"^job +count\n[- ]+\n(.*?)^total", snakemake(project, "--dry-run"), re.M | re.S)
     return {line.split()[0] for line in found[1].splitlines()} - {"all"} if found else set()
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory) -> Path:
-    """The project, with every output of the smoke pipeline in place as if it had just been run."""
-    folder = tmp_path_factory.mktemp("project")
-    for name in ("pirl", "workflow", "configs"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "Snakefile", folder)
-    for line in snakemake(folder, "--summary").splitlines()[1:]:
-        output = folder / line.split("\t")[0]
-        file = output if output.suffix else output / "file"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch()
-    snakemake(folder, "--touch")
-    return folder
 
 
 def test_nothing_is_left_to_do(project):
