@@ -1,9 +1,8 @@
-"""How much feedback each kind of start needs: the expert against blind replay of its demonstrations.
+"""How much feedback each kind of start needs: the expert against blind replay of one of its episodes.
 
 `python -m pirl.benchmarks.starts [--suite libero_object] [--episodes 10] [--out results/bench/starts.json]`
 
-Replay is the pipeline's floor (pirl/evaluation/replay.py): five demonstrations per task from sampled starts,
-in turn, in absolute control.
+The expert solves the task from official state 0; its actions are then replayed, unchanged, from other starts.
 """
 
 from __future__ import annotations
@@ -19,15 +18,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from pirl.demonstrations.targets import demonstrated_targets
 from pirl.envs.expert import ScriptedExpert
 from pirl.envs.simulation import LiberoSimulation
 from pirl.envs.starts import Start, StartKind
 from pirl.envs.tasks import SUITES, num_tasks
 
 KINDS: tuple[StartKind, ...] = ("official", "sampled", "wide")
-DEMONSTRATIONS = 5
-SEED = 5_000_000
 
 
 def main() -> None:
@@ -50,8 +46,8 @@ def main() -> None:
 def measure(suite: str, task_id: int, episodes: int) -> dict[str, Any]:
     """Successes of the expert and of replay over `episodes` starts of each kind, in one task."""
     simulation = LiberoSimulation(suite, task_id, cameras=(), fidelity="fast")
-    absolute = LiberoSimulation(suite, task_id, cameras=(), fidelity="fast", control_mode="absolute")
-    recorded = demonstrated_targets(simulation, DEMONSTRATIONS, SEED)
+    recorded: list[np.ndarray] = []
+    solved = succeeds(simulation, Start("official"), record(simulation, recorded))
     counts: dict[str, dict[str, int]] = {}
     for kind in KINDS:
         starts = [
@@ -59,21 +55,10 @@ def measure(suite: str, task_id: int, episodes: int) -> dict[str, Any]:
         ]
         counts[kind] = {
             "expert": sum(succeeds(simulation, start, feedback(simulation)) for start in starts),
-            "replay": sum(
-                succeeds(absolute, start, recorded[start.seed % len(recorded)])
-                for start in starts
-                if recorded
-            ),
+            "replay": sum(succeeds(simulation, start, recorded) for start in starts) if solved else 0,
         }
     simulation.close()
-    absolute.close()
-    return {
-        "suite": suite,
-        "task_id": task_id,
-        "episodes": episodes,
-        "demonstrations": len(recorded),
-        "successes": counts,
-    }
+    return {"suite": suite, "task_id": task_id, "episodes": episodes, "recorded": solved, "successes": counts}
 
 
 def succeeds(simulation: LiberoSimulation, start: Start, actions: Iterable[np.ndarray]) -> bool:
@@ -88,6 +73,13 @@ def feedback(simulation: LiberoSimulation) -> Iterator[np.ndarray]:
     expert = ScriptedExpert(simulation)
     while not expert.done:
         yield expert.act()
+
+
+def record(simulation: LiberoSimulation, into: list[np.ndarray]) -> Iterator[np.ndarray]:
+    """The expert's actions, kept in `into` too."""
+    for action in feedback(simulation):
+        into.append(action)
+        yield action
 
 
 def table(rows: list[dict[str, Any]]) -> Table:

@@ -38,8 +38,8 @@ def record_targets(
     return {task: targets for task, targets in zip(tasks, found, strict=True) if targets}
 
 
-def demonstrated_targets(simulation: LiberoSimulation, episodes: int, seed: int) -> list[np.ndarray]:
-    """Actions [T, 7] of at most `episodes` successes of the expert, in a simulation in relative control."""
+def _record(task: Task, episodes: int, seed: int) -> list[np.ndarray]:
+    simulation = LiberoSimulation(*task, cameras=(), fidelity="fast")
     targets: list[np.ndarray] = []
     for attempt in range(ATTEMPTS + episodes):
         episode = demonstrate(simulation, Start("sampled", seed=seed + attempt))
@@ -47,11 +47,5 @@ def demonstrated_targets(simulation: LiberoSimulation, episodes: int, seed: int)
             targets.append(libero_to_target(episode.states, episode.actions))
         if len(targets) == episodes:
             break
-    return targets
-
-
-def _record(task: Task, episodes: int, seed: int) -> list[np.ndarray]:
-    simulation = LiberoSimulation(*task, cameras=(), fidelity="fast")
-    targets = demonstrated_targets(simulation, episodes, seed)
     simulation.close()
     return targets

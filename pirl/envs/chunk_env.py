@@ -37,6 +37,7 @@ class LiberoChunkEnv(gym.Env):
         *,
         chunk_size: int,
         max_steps: int | None = None,
+        kept: int | None = None,
         **simulation_settings: Any,
     ) -> None:
         """Describe the environment; nothing is built yet.
@@ -45,6 +46,8 @@ class LiberoChunkEnv(gym.Env):
             tasks: (suite, task id) pairs that `reset` may be asked for; the first is the default.
             chunk_size: most control steps per call of `step`.
             max_steps: episode cap in control steps; null takes each suite's own.
+            kept: simulations that stay built, half a gigabyte each; the least recently used makes room. None
+                keeps all.
             simulation_settings: passed to `LiberoSimulation`.
         """
         if not tasks:
@@ -54,6 +57,7 @@ class LiberoChunkEnv(gym.Env):
         self._tasks = list(tasks)
         self._chunk_size = chunk_size
         self._max_steps = max_steps
+        self._kept = kept or len(self._tasks)
         self._settings = simulation_settings
         self._simulations: dict[Task, LiberoSimulation] = {}
         self._simulation: LiberoSimulation | None = None
@@ -146,6 +150,11 @@ class LiberoChunkEnv(gym.Env):
     def _open(self, task: Task) -> LiberoSimulation:
         if task not in self._tasks:
             raise ValueError(f"{task} is not one of this environment's tasks: {self._tasks}")
-        if task not in self._simulations:
-            self._simulations[task] = LiberoSimulation(*task, **self._settings)
-        return self._simulations[task]
+        simulation = self._simulations.pop(task, None)
+        if simulation is None:
+            while len(self._simulations) >= self._kept:
+                self._simulation = None
+                self._simulations.pop(next(iter(self._simulations))).close()
+            simulation = LiberoSimulation(*task, **self._settings)
+        self._simulations[task] = simulation
+        return simulation

@@ -63,6 +63,7 @@ def evaluate_policy(
         sorted({episode.task for episode in plan}),
         chunk_size=policy.chunk_size,
         max_steps=experiment["evaluation"]["max_steps"],
+        kept=1,  # plans go task by task
         fidelity=simulation["eval_fidelity"],
         height=simulation["height"],
         width=simulation["width"],

@@ -22,7 +22,6 @@ from typing import Any
 from urllib.parse import quote
 
 from mlflow.entities import Run
-from PIL import Image
 
 from pirl.tracking.store import EXPERIMENT, open_client, tracking_uri
 
@@ -141,6 +140,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--pipeline", default="default", help="name of the pipeline run")
+    parser.add_argument("--metric", default=CURVE, help="whose curves are shown")
     parser.add_argument("--out", type=Path, default=Path("docs/images"))
     arguments = parser.parse_args()
     runs = learner_runs(tracking_uri(), arguments.pipeline)
@@ -152,16 +152,13 @@ def main() -> None:
         page.add_init_script(NO_ASSISTANT)
         show_comparison(page, address, runs)
         _photograph(page, arguments.out / "mlflow_compare.png")
-        show_curves(page, address, runs)
+        show_curves(page, address, runs, arguments.metric)
         _photograph(page, arguments.out / "mlflow_curves.png")
 
 
 def _photograph(page: Any, path: Path) -> None:
     page.wait_for_timeout(3000)  # drawn, and no longer moving
     page.screenshot(path=path)
-    with Image.open(path) as picture:
-        small = picture.convert("RGB").quantize(64)
-    small.save(path, optimize=True)
     print(f"{path}: {path.stat().st_size // 1024} KiB")
 
 

@@ -90,3 +90,16 @@ def test_a_task_it_does_not_serve_is_refused(environment):
 def test_step_before_reset_is_refused():
     with pytest.raises(RuntimeError, match="call reset first"):
         LiberoChunkEnv(TASKS, chunk_size=8).step(np.zeros((1, 7)))
+
+
+def test_only_so_many_simulations_stay_built():
+    environment = LiberoChunkEnv(TASKS, chunk_size=8, kept=1, cameras=(), fidelity="fast")
+    start = Start("official", index=2, seed=2)
+    first = environment.reset(options={"task": TASKS[0], "start": start})[0]
+    environment.reset(options={"task": TASKS[1], "start": start})
+    assert list(environment._simulations) == TASKS[1:]
+    again = environment.reset(options={"task": TASKS[0], "start": start})[0]
+    assert list(environment._simulations) == TASKS[:1]
+    for part in ("eef", "joints"):
+        np.testing.assert_array_equal(first["robot_state"][part]["pos"], again["robot_state"][part]["pos"])
+    environment.close()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pirl.experiment.config import PROJECT_ROOT, load_experiment
-from pirl.experiment.recipes import run_settings
+from pirl.experiment.recipes import STARTS_PER_SEED, run_settings, split_seed, with_seed
 
 
 @pytest.fixture
@@ -42,3 +42,15 @@ def test_in_absolute_control_sac_still_acts_in_steps(experiment):
     experiment["simulation"]["control_mode"] = "absolute"
     assert settings(experiment, "pi_rl_flow_sde")["env"]["control_mode"] == "absolute"
     assert settings(experiment, "sac")["env"]["control_mode"] == "relative"
+
+
+def test_another_seed_trains_from_other_starts_and_is_evaluated_on_the_same(experiment):
+    assert split_seed("pi_rl_flow_sde/seed_12") == ("pi_rl_flow_sde", 12)
+    assert split_seed("sac") == ("sac", None)
+    other = with_seed(experiment, 2)
+    first, second = settings(experiment, "sac"), settings(other, "sac")
+    assert (first["seed"], second["seed"]) == (0, 2)
+    base = first["rollout"]["seed_base"]
+    assert second["rollout"]["seed_base"] == base + 2 * STARTS_PER_SEED
+    assert base + 10 * STARTS_PER_SEED <= experiment["select"]["seed_base"]
+    assert {key for key in experiment if experiment[key] != other[key]} == {"seed", "train"}

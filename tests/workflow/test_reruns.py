@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.workflow.project import snakemake
 
@@ -52,8 +53,11 @@ def test_a_changed_module_reruns_what_uses_it(project, module, rules):
 
 
 def test_further_seeds_are_trained_selected_and_tested_in_folders_of_their_own(project):
-    flags = ["--config", "train={seeds: 3, recipes: [sac]}", "--dry-run", "--forceall"]
-    counts = dict(re.findall(r"^(\w+) +(\d+)$", snakemake(project, *flags), re.M))
+    experiment = yaml.safe_load((project / "configs" / "smoke.yaml").read_text())
+    experiment["train"] |= {"seeds": 3, "recipes": ["sac"]}
+    (project / "configs" / "seeds.yaml").write_text(yaml.safe_dump(experiment))
+    plan = snakemake(project, "--configfile", "configs/seeds.yaml", "--dry-run")
+    counts = dict(re.findall(r"^(\w+) +(\d+)$", plan, re.M))
     assert (counts["train"], counts["select"]) == ("3", "3")
     assert counts["suite_eval"] == "5"  # and replay, and the warm start
-    assert "results/smoke/sac/seed_2/suites.json" in snakemake(project, *flags)
+    assert "results/seeds/sac/seed_2/suites.json" in plan
