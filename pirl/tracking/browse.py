@@ -126,12 +126,13 @@ def show_comparison(page: Any, address: str, runs: Sequence[Run]) -> None:
         page.get_by_text(run.info.run_name, exact=True).first.wait_for(timeout=PAGE_MS)
 
 
-def show_curves(page: Any, address: str, runs: Sequence[Run], metric: str = CURVE) -> int:
-    """Open the chart of a metric; returns how many curves are drawn in it."""
+def show_curves(page: Any, address: str, runs: Sequence[Run], metric: str = CURVE) -> list[str]:
+    """Open the chart of a metric and wait until it has a line per run; returns the lines' colours."""
+    page.goto("about:blank")  # an address that differs after its # alone keeps the old page
     page.goto(curve_address(address, runs, metric))
-    curves = page.locator(".scatterlayer .trace")
-    curves.nth(len(runs) - 1).wait_for(state="attached", timeout=PAGE_MS)
-    return curves.count()
+    lines = page.locator(".scatterlayer .js-line")
+    lines.nth(len(runs) - 1).wait_for(state="attached", timeout=PAGE_MS)
+    return lines.evaluate_all("lines => [...new Set(lines.map(line => getComputedStyle(line).stroke))]")
 
 
 def main() -> None:
@@ -148,7 +149,7 @@ def main() -> None:
         sys.exit(f"{tracking_uri()}: no learner's run of pipeline {arguments.pipeline!r}; train first")
     arguments.out.mkdir(parents=True, exist_ok=True)
     with serve(tracking_uri()) as address, chromium() as browser:
-        page = browser.new_page(viewport={"width": 1100, "height": 720})
+        page = browser.new_page(viewport={"width": 1400, "height": 720})
         page.add_init_script(NO_ASSISTANT)
         show_comparison(page, address, runs)
         _photograph(page, arguments.out / "mlflow_compare.png")

@@ -72,6 +72,7 @@ def test_start_seeds_of_the_splits_are_disjoint(tmp_path):
     experiment = load_experiment(write(tmp_path, ""))
     bases = [
         experiment["demos"]["seed_base"],
+        experiment["replay"]["seed_base"],
         experiment["train"]["seed_base"],
         experiment["select"]["seed_base"],
         experiment["smoke_eval"]["wide_seed_base"],

@@ -24,8 +24,7 @@ def learn(folder: Path, uri: str, recipe: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("metric", ["rollout/success_rate", "loss/policy"])
-def test_the_comparison_page_shows_both_curves(browser, tmp_path: Path, store_uri: str, metric: str) -> None:
+def test_the_comparison_page_shows_both_curves(browser, tmp_path: Path, store_uri: str) -> None:
     for recipe in NAMES:
         learn(tmp_path / recipe, store_uri, recipe)
     runs = learner_runs(store_uri, "smoke")
@@ -35,7 +34,7 @@ def test_the_comparison_page_shows_both_curves(browser, tmp_path: Path, store_ur
         page.add_init_script(NO_ASSISTANT)
         show_comparison(page, address, runs)
         assert page.get_by_text("Comparing 2 Runs").is_visible()
-        assert show_curves(page, address, runs, metric) == 2
-        legend = " ".join(page.locator(".legendtext").all_inner_texts())
-        assert all(f"learner-{recipe}-seed0" in legend for recipe in NAMES)
+        assert len(show_curves(page, address, runs, "loss/policy")) == 2
+        for run in runs:
+            assert page.get_by_text(run.info.run_name).first.is_visible()
         page.close()
