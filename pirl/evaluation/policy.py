@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from lerobot.configs.policies import PreTrainedConfig
 from lerobot.envs.configs import LiberoEnv
-from lerobot.policies import get_policy_class
 from lerobot.policies.pretrained import PreTrainedPolicy
 from torch import Tensor
 
 from pirl.envs.tasks import get_task
 from pirl.evaluation.plan import PlannedEpisode
+from pirl.policies import adapters
+from pirl.policies.adapters import merged
 from pirl.policies.pickled import refuse_pickles
 from pirl.policies.processing import PolicyProcessing
 
@@ -57,7 +58,7 @@ def load_policy(folder: str | Path, environment: dict[str, Any]) -> EvaluationPo
     refuse_pickles(Path(folder))
     config = PreTrainedConfig.from_pretrained(folder)
     config.device = "cuda" if torch.cuda.is_available() else "cpu"
-    policy = get_policy_class(config.type).from_pretrained(str(folder), config=config)
+    policy = merged(adapters.load_policy(config, folder))
     policy.to(config.device).eval()
     settings = {key: value for key, value in environment.items() if key != "type"}
     processing = PolicyProcessing(config, LiberoEnv(**settings), pretrained_path=folder)

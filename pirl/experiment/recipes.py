@@ -70,6 +70,7 @@ def run_settings(
         "seed": experiment["seed"],
         "env": environment_settings(experiment, policy_type),
         "actors": train["actors"],
+        "learner_processes": 1 if recipe == "sac" else train["learner_processes"],
         "tracking_run": experiment["run"],
         "rollout": {
             "task_ids": experiment["task_ids"],
@@ -88,6 +89,7 @@ def run_settings(
     variant = PI_RL_VARIANTS[recipe]
     return settings | {
         "policy": {"path": str(warm_start), **train["policy"]},
+        "peft": train["peft"],
         "algorithm": {"type": "pi_rl", "variant": variant, **train["pi_rl"], **train[variant]},
         "online_ratio": 1.0,
     }

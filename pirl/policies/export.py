@@ -9,12 +9,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from lerobot.configs.policies import PreTrainedConfig
 from lerobot.utils.constants import POLICY_PREPROCESSOR_DEFAULT_NAME
 
+from pirl.policies.adapters import load_policy, merged
 from pirl.policies.pickled import refuse_pickles
 from pirl.policies.processing import XVLA_LIBERO_STEPS
 
 CONFIG_FILE = "config.json"
+ADAPTER_FILE = "adapter_model.safetensors"
 TOKENIZER_STEP = "tokenizer_processor"
 TOKENIZER_FOLDER = "tokenizer"
 
@@ -26,8 +29,9 @@ class ExportError(ValueError):
 def export_policy(source: Path, destination: Path) -> Path:
     """Copy a `pretrained_model` folder so that stock evaluation in LIBERO accepts it.
 
-    XVLA's preprocessor loses the steps that LeRobot's LIBERO processor repeats, and a tokenizer that lies
-    in a local folder is bundled. The destination appears complete or not at all.
+    XVLA's preprocessor loses the steps that LeRobot's LIBERO processor repeats, a tokenizer that lies in a
+    local folder is bundled, and an adapter is merged into its base policy's weights. The destination appears
+    complete or not at all.
 
     Args:
         source: a `pretrained_model` folder written by lerobot-train or pirl.
@@ -40,15 +44,17 @@ def export_policy(source: Path, destination: Path) -> Path:
     source, destination = Path(source), Path(destination)
     refuse_pickles(source)
     preprocessor = f"{POLICY_PREPROCESSOR_DEFAULT_NAME}.json"
-    for name in (CONFIG_FILE, "model.safetensors", preprocessor):
+    adapted = (source / ADAPTER_FILE).is_file()
+    for name in (CONFIG_FILE, ADAPTER_FILE if adapted else "model.safetensors", preprocessor):
         if not (source / name).is_file():
             raise ExportError(f"{source}: not a LeRobot policy folder: {name} is missing")
     destination.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=destination.parent, prefix=f".{destination.name}."))
     try:
-        shutil.copytree(
-            source, partial, dirs_exist_ok=True, ignore=shutil.ignore_patterns("train_config.json")
-        )
+        unwanted = shutil.ignore_patterns("train_config.json", "adapter_*", "README.md" if adapted else "")
+        shutil.copytree(source, partial, dirs_exist_ok=True, ignore=unwanted)
+        if adapted:
+            merged(load_policy(PreTrainedConfig.from_pretrained(source), source)).save_pretrained(partial)
         policy_type = json.loads((source / CONFIG_FILE).read_text())["type"]
         pipeline = json.loads((partial / preprocessor).read_text())
         if policy_type == "xvla":

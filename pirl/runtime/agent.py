@@ -8,17 +8,22 @@ from lerobot.datasets import LeRobotDatasetMetadata
 from lerobot.policies import get_policy_class
 from lerobot.policies.pretrained import PreTrainedPolicy
 from lerobot.rl.algorithms.base import RLAlgorithm
+from peft import PeftModel
 
 from pirl.algorithms.factory import make_algorithm
+from pirl.policies.adapters import bare, load_policy
 from pirl.policies.processing import PolicyProcessing
 from pirl.runtime.configuration import ConfigError, OnlineTrainConfig
 
 
 @dataclass
 class Agent:
-    """A policy with its pipelines and the algorithm that acts with and trains it."""
+    """A policy with its pipelines and the algorithm that acts with and trains it.
 
-    policy: PreTrainedPolicy
+    With an adapter, `policy` is what PEFT saves and the algorithm's policy is the one inside.
+    """
+
+    policy: PreTrainedPolicy | PeftModel
     processing: PolicyProcessing
     algorithm: RLAlgorithm
 
@@ -31,21 +36,22 @@ def build_agent(config: OnlineTrainConfig) -> Agent:
     Raises:
         ConfigError: when the policy does not fit the algorithm.
     """
-    policy_class = get_policy_class(config.policy.type)
     path = config.policy.pretrained_path
-    if path is None:
-        policy = policy_class(config.policy)
-        processing = PolicyProcessing(config.policy, config.env, dataset_stats=_statistics(config))
-    else:
-        policy = policy_class.from_pretrained(str(path), config=config.policy)
-        processing = PolicyProcessing(config.policy, config.env, pretrained_path=path)
-    policy.to(config.policy.device)
     try:
-        algorithm = make_algorithm(config.algorithm, policy)
+        if path is None:
+            policy = get_policy_class(config.policy.type)(config.policy)
+        else:
+            policy = load_policy(config.policy, path, config.peft)
+        policy.to(config.policy.device)
+        algorithm = make_algorithm(config.algorithm, bare(policy))
     except (TypeError, ValueError) as error:
         raise ConfigError(
             f"algorithm.type={config.algorithm.type}, policy.type={config.policy.type}: {error}"
         ) from error
+    if path is None:
+        processing = PolicyProcessing(config.policy, config.env, dataset_stats=_statistics(config))
+    else:
+        processing = PolicyProcessing(config.policy, config.env, pretrained_path=path)
     return Agent(policy, processing, algorithm)
 
 

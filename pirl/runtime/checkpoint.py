@@ -33,6 +33,7 @@ ALGORITHM_DIR = "algorithm"
 # Settings of any run that its tensors and its data depend on; algorithms add their own `fixed_on_resume`.
 FIXED_ON_RESUME = (
     "algorithm.type",
+    "peft",
     "env.task",
     "env.control_mode",
     "env.camera_name",

@@ -131,7 +131,11 @@ class OnlineTrainConfig(TrainRLServerPipelineConfig):
     # Which of the actors this process is, and how often it has been restarted (set by the supervisor).
     actor_id: int = 0
     incarnation: int = 0
-    # Torch threads of the learner during updates.
+    # Processes of the learner that share every update, one per GPU (the supervisor starts them).
+    learner_processes: int = 1
+    # Seconds one of them waits for the others before the learner ends.
+    learner_timeout_s: float = 600.0
+    # Torch threads of each learner process during updates.
     learner_threads: int = 2
     transport: TransportConfig = field(default_factory=TransportConfig)
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
@@ -177,6 +181,7 @@ class OnlineTrainConfig(TrainRLServerPipelineConfig):
             raise ConfigError(f"not_finite: {self.not_finite!r} is not one of skip, stop")
         for key, value in (
             ("actors", self.actors),
+            ("learner_processes", self.learner_processes),
             ("rollout.workers", self.rollout.workers),
             ("budget.env_steps", self.budget.env_steps),
             ("rollout.chunk_size", self.rollout.chunk_size),

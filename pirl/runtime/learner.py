@@ -1,6 +1,9 @@
 """Learner process: takes transitions, updates the policy, publishes weights, writes checkpoints.
 
 `pirl-learner --config_path run.json [--transport.port=50051]`
+
+Several processes share the updates when a launcher starts several; the first one serves and decides:
+`accelerate launch --multi_gpu --num_processes 4 -m pirl.runtime.learner --config_path run.json`
 """
 
 from __future__ import annotations
@@ -24,17 +27,19 @@ from lerobot.transport.utils import state_to_bytes
 from lerobot.utils.random_utils import set_seed
 from lerobot.utils.utils import init_logging
 
+from pirl.algorithms.processes import Processes
 from pirl.files import write_json_atomically
 from pirl.runtime.agent import build_agent
 from pirl.runtime.checkpoint import restore_run, save_run
 from pirl.runtime.configuration import ConfigError, OnlineTrainConfig, parse_config
+from pirl.runtime.follower import LEAVE, Follower, train_together
 from pirl.runtime.history import TrainingHistory
 from pirl.runtime.ingest import Intake, IntakeCounters, NotFiniteStop
 from pirl.runtime.messages import with_control
 from pirl.runtime.offline import load_demonstrations
 from pirl.runtime.schema import transition_schema
 from pirl.runtime.service import BroadcastLearnerService, ParameterBoard, start_server
-from pirl.runtime.supervisor import EXIT_STOPPED
+from pirl.runtime.supervisor import EXIT_STOPPED, die_with_parent
 
 MAX_UPDATES_PER_ROUND = 16
 LEAVE_GRACE_S = 20.0
@@ -43,8 +48,9 @@ LEAVE_GRACE_S = 20.0
 class Learner:
     """One learner: an algorithm-agnostic loop around LeRobot's `RLTrainer`."""
 
-    def __init__(self, config: OnlineTrainConfig) -> None:
+    def __init__(self, config: OnlineTrainConfig, processes: Processes | None = None) -> None:
         self._config = config
+        self._processes = processes or Processes()
         self._stop = threading.Event()
         self._output_dir = Path(config.output_dir)
         torch.set_num_threads(config.learner_threads)
@@ -69,6 +75,7 @@ class Learner:
         self._updates = 0
         if config.resume:
             self._intake.counters, self._updates = restore_run(config, self._agent)
+        train_together(self._agent, self._processes)
         self._board = ParameterBoard()
         self._history = TrainingHistory.open(config, self._intake.counters)
         self._checkpointed_at = self._intake.counters.env_steps
@@ -105,11 +112,15 @@ class Learner:
         try:
             while not self._stop.is_set() and not self._done():
                 self._round()
+            self._processes.tell(LEAVE)
             self._publish(last=True)
             if self._intake.counters.env_steps > self._checkpointed_at:
                 self._checkpoint()
             self._intake.counters.refused_messages += service.refused_streams
             self._history.finish(self._intake, self._updates, self._update_s, self._idle_s)
+        except NotFiniteStop:
+            self._processes.tell(LEAVE)
+            raise
         finally:
             server.stop(grace=LEAVE_GRACE_S).wait()
             shutdown.set()
@@ -137,7 +148,7 @@ class Learner:
         self._intake.take(timeout, self._config.budget.env_steps, self._has_enough)
         self._idle_s += time.perf_counter() - waited
         self._history.note(self._intake, self._updates)
-        for _ in range(min(self._owed_updates(), MAX_UPDATES_PER_ROUND)):
+        for _ in range(self._processes.tell(min(self._owed_updates(), MAX_UPDATES_PER_ROUND))):
             self._update()
         if self._on_policy or time.monotonic() - self._pushed_at > self._config.transport.push_every_s:
             self._publish_if_newer()
@@ -222,13 +233,19 @@ def main(args: list[str] | None = None) -> None:
     """Console entry of `pirl-learner`."""
     try:
         config = parse_config(args)
+        processes = Processes.join(cpu=config.policy.device == "cpu", timeout_s=config.learner_timeout_s)
         log_dir = config.output_dir / "logs"
         log_dir.mkdir(parents=True, exist_ok=True)
-        init_logging(log_file=log_dir / "learner.log")
-        learner = Learner(config)
+        init_logging(
+            log_file=log_dir / (f"learner_{processes.rank}.log" if processes.rank else "learner.log")
+        )
+        if processes.count > 1:
+            die_with_parent()  # torchrun leaves its processes behind when it is killed
+        learner = Learner(config, processes) if processes.leads else Follower(config, processes)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: learner.stop())
         learner.run()
+        processes.leave()
     except (ConfigError, OSError) as error:
         sys.exit(f"pirl-learner: {error}")
     except NotFiniteStop as error:

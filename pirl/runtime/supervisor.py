@@ -15,6 +15,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -34,6 +35,8 @@ POLL_S = 0.5
 MAX_RESTARTS = 3
 LEARNER_START_S = 300.0
 STALL_S = 600.0
+# Seconds the leading learner process has to say why it ends, once another one has ended.
+LAST_WORDS_S = 5.0
 # How often each actor has been started.
 INCARNATIONS_FILE = "incarnations.json"
 # Exit status of a learner that ended on purpose: a restart would meet the same again.
@@ -46,10 +49,42 @@ class TrainingFailed(RuntimeError):
     """The run could not be completed; the message holds the last lines of the log at fault."""
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """Have this process killed as soon as the one that started it is gone."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _in_own_group() -> None:
     """Runs in the child before exec: own process group, killed when the supervisor is."""
     os.setpgid(0, 0)
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with_parent()
+
+
+def _rank_environment(processes: int, threads: int) -> list[dict[str, str]]:
+    """What torch.distributed reads in each of several processes on this machine; nothing for a single one."""
+    if processes == 1:
+        return [{}]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    common = {"WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes, "MASTER_ADDR": "127.0.0.1"}
+    common |= {"MASTER_PORT": port, "OMP_NUM_THREADS": threads}
+    return [
+        {key: str(value) for key, value in {**common, "RANK": rank, "LOCAL_RANK": rank}.items()}
+        for rank in range(processes)
+    ]
+
+
+def _own_settings(settings: dict[str, Any], overrides: list[str]) -> argparse.Namespace:
+    """What the supervisor itself needs of the run file and of the overrides that it passes on."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--output_dir", default=settings["output_dir"])
+    parser.add_argument("--actors", type=int, default=settings.get("actors", 1))
+    parser.add_argument("--learner_processes", type=int, default=settings.get("learner_processes", 1))
+    parser.add_argument("--learner_threads", type=int, default=settings.get("learner_threads", 2))
+    env_steps = settings.get("budget", {}).get("env_steps", 0)
+    parser.add_argument("--budget.env_steps", dest="env_steps", type=int, default=env_steps)
+    return parser.parse_known_args(overrides)[0]
 
 
 @dataclass
@@ -81,10 +116,12 @@ class Supervisor:
     ) -> None:
         self._config_path = config_path
         self._overrides = overrides or []
-        settings = json.loads(Path(config_path).read_text())
-        self._output_dir = Path(settings["output_dir"])
-        self._actors = int(settings.get("actors", 1))
-        self._budget = int(settings.get("budget", {}).get("env_steps", 0))
+        settings = _own_settings(json.loads(Path(config_path).read_text()), self._overrides)
+        self._output_dir = Path(settings.output_dir)
+        self._actors = settings.actors
+        self._learner_processes = settings.learner_processes
+        self._learner_threads = settings.learner_threads
+        self._budget = settings.env_steps
         self._restarts_left = max_restarts
         self._stall_s = stall_s
         self._progress = progress
@@ -128,7 +165,7 @@ class Supervisor:
     def _on_signal(self, *_: Any) -> None:
         self._stopping = True
 
-    def _start(self, name: str, module: str, *flags: str) -> Child:
+    def _start(self, name: str, module: str, *flags: str, environment: dict[str, str] | None = None) -> Child:
         log = self._output_dir / "logs" / f"{name}.out"
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, "ab") as output:
@@ -145,7 +182,8 @@ class Supervisor:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
-                preexec_fn=_die_with_parent,
+                env={**os.environ, **(environment or {})},
+                preexec_fn=_in_own_group,
             )
         self._children[name] = Child(name, process, log)
         return self._children[name]
@@ -166,13 +204,21 @@ class Supervisor:
         """
         announcement = self._output_dir / "learner.json"
         announcement.unlink(missing_ok=True)
-        child = self._start(
-            "learner", self._learner_module, "--resume=true", f"--transport.port={self._port}"
-        )
+        ranks = _rank_environment(self._learner_processes, self._learner_threads)
+        for rank, environment in enumerate(ranks):
+            self._start(
+                f"learner_{rank}" if rank else "learner",
+                self._learner_module,
+                "--resume=true",
+                f"--transport.port={self._port}",
+                environment=environment,
+            )
+        child = self._children["learner"]
         deadline = time.monotonic() + LEARNER_START_S
         while not announcement.is_file():
-            code = child.process.poll()
+            child, code = self._learner_state()
             if code is not None and code < 0 and self._restarts_left > 0:
+                self._kill_learner()
                 return False
             if code is not None:
                 raise TrainingFailed(f"the learner did not start; end of {child.log}:\n{child.tail()}")
@@ -225,17 +271,40 @@ class Supervisor:
             code = child.process.poll()
             if code is None or code == 0:  # alive, or left because the run is over
                 continue
-            if self._restarts_left == 0 or (name == "learner" and code == EXIT_STOPPED):
-                raise TrainingFailed(f"{name} ended with {code}; end of {child.log}:\n{child.tail()}")
+            of_learner = name.startswith("learner")
+            if of_learner:
+                child, code = self._learner_state()
+            if self._restarts_left == 0 or (of_learner and code == EXIT_STOPPED):
+                raise TrainingFailed(f"{child.name} ended with {code}; end of {child.log}:\n{child.tail()}")
             self._restarts_left -= 1
-            _kill_group(child)
             logging.warning(
-                "%s ended with %s; restarting (%d restarts left)", name, code, self._restarts_left
+                "%s ended with %s; restarting (%d restarts left)", child.name, code, self._restarts_left
             )
-            if name == "learner":
-                self._start_learner()
-            else:
-                self._start_actor(int(name.removeprefix("actor_")))
+            if of_learner:
+                self._kill_learner()
+                return self._start_learner()
+            _kill_group(child)
+            self._start_actor(int(name.removeprefix("actor_")))
+
+    def _learners(self) -> list[Child]:
+        return [child for name, child in self._children.items() if name.startswith("learner")]
+
+    def _learner_state(self) -> tuple[Child, int | None]:
+        """The learner process to be asked why it ended and its exit status, None while all live.
+
+        One that ends takes the others with it; a leading process that stops on purpose may be seen last.
+        """
+        leading = self._children["learner"]
+        failed = [child for child in self._learners() if child.process.poll() not in (None, 0)]
+        if failed and leading.process.poll() is None:
+            with suppress(subprocess.TimeoutExpired):
+                leading.process.wait(LAST_WORDS_S)
+        blamed = failed[0] if failed and leading.process.poll() != EXIT_STOPPED else leading
+        return blamed, blamed.process.poll()
+
+    def _kill_learner(self) -> None:
+        for child in self._learners():
+            _kill_group(child)
 
     def _stop_all(self) -> None:
         """Terminate every child once, wait, then kill its whole process group."""

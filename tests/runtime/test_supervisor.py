@@ -18,12 +18,15 @@ MODULES = {
 }
 
 
-def make_run(folder: Path, behaviour: str, env_steps: int = 10, actors: int = 1) -> Path:
+def make_run(
+    folder: Path, behaviour: str, env_steps: int = 10, actors: int = 1, learner_processes: int = 1
+) -> Path:
     path = folder / "run.json"
     settings = {
         "output_dir": str(folder),
         "behaviour": behaviour,
         "actors": actors,
+        "learner_processes": learner_processes,
         "budget": {"env_steps": env_steps},
     }
     path.write_text(json.dumps(settings))
@@ -31,16 +34,17 @@ def make_run(folder: Path, behaviour: str, env_steps: int = 10, actors: int = 1)
 
 
 def supervise(folder, behaviour, **options):
-    path = make_run(
-        folder, behaviour, actors=options.pop("actors", 1), env_steps=options.pop("env_steps", 10)
-    )
+    sizes = {
+        name: options.pop(name) for name in ("actors", "env_steps", "learner_processes") if name in options
+    }
+    path = make_run(folder, behaviour, **sizes)
     return Supervisor(path, progress=False, **MODULES, **options).run()
 
 
 def process_ids(folder: Path) -> list[int]:
     lines = [
         line.split()
-        for name in ("learner_starts.txt", "actor_starts.txt")
+        for name in ("learner_starts.txt", "follower_starts.txt", "actor_starts.txt")
         if (folder / name).exists()
         for line in (folder / name).read_text().splitlines()
     ]
@@ -128,6 +132,38 @@ def test_a_learner_that_stops_on_purpose_is_not_restarted(tmp_path):
         supervise(tmp_path, "stop")
     assert len((tmp_path / "learner_starts.txt").read_text().splitlines()) == 1
     assert_no_orphans(tmp_path)
+
+
+def test_learner_processes_meet_under_one_address(tmp_path):
+    assert supervise(tmp_path, "well", learner_processes=3, env_steps=30)["env_steps"] == 30
+    followers = [line.split() for line in (tmp_path / "follower_starts.txt").read_text().splitlines()]
+    assert len(followers) == 2
+    assert {size for _, size, _ in followers} == {"of=3"}
+    assert len({port for _, _, port in followers}) == 1
+    assert_no_orphans(tmp_path)
+
+
+def test_all_learner_processes_are_restarted_when_one_dies(tmp_path):
+    summary = supervise(tmp_path, "follower dies once", learner_processes=2, env_steps=80, max_restarts=1)
+    assert summary["env_steps"] == 80
+    for name in ("learner_starts.txt", "follower_starts.txt"):
+        assert len((tmp_path / name).read_text().splitlines()) == 2
+    assert_no_orphans(tmp_path)
+
+
+def test_a_lost_learner_process_does_not_hide_why_the_leading_one_stops(tmp_path):
+    with pytest.raises(TrainingFailed, match="a loss is not finite"):
+        supervise(tmp_path, "stop", learner_processes=2)
+    assert len((tmp_path / "learner_starts.txt").read_text().splitlines()) == 1
+    assert_no_orphans(tmp_path)
+
+
+@pytest.mark.parametrize("flags", [["--actors=2", "--learner_processes=2"], ["--actors", "2"]])
+def test_overrides_count_for_the_supervisor_too(tmp_path, flags):
+    path = make_run(tmp_path, "well", env_steps=30)
+    Supervisor(path, flags, progress=False, **MODULES).run()
+    assert len((tmp_path / "actor_starts.txt").read_text().splitlines()) == 2
+    assert (tmp_path / "follower_starts.txt").exists() == (len(flags[0].split("=")) == 2)
 
 
 def test_a_stall_ends_the_run(tmp_path):

@@ -21,10 +21,11 @@ from pirl.algorithms.pi_rl.advantages import explained_variance, normalise
 from pirl.algorithms.pi_rl.batch import UpdateBatch, estimate_advantages
 from pirl.algorithms.pi_rl.configuration import PiRLConfig
 from pirl.algorithms.pi_rl.networks import Critic
-from pirl.algorithms.pi_rl.optimisation import ImitationLoss, PPOOptimisation
+from pirl.algorithms.pi_rl.optimisation import ImitationLoss, Means, PPOOptimisation
 from pirl.algorithms.pi_rl.optimizers import Group, actor_groups, make_optimizer, schedule_factor
 from pirl.algorithms.pi_rl.rollouts import RolloutIterator, RolloutReader
 from pirl.algorithms.pi_rl.stochastic_policy import StochasticPolicy
+from pirl.algorithms.processes import Processes
 from pirl.policies.registry import make_flow_policy
 
 
@@ -37,6 +38,7 @@ class PiRLAlgorithm(RLAlgorithm):
     Attributes:
         chunk_size: H, executed steps per decision.
         policy_version: updates done; published with the weights, recorded with every transition.
+        processes: those that take part in every update; this one alone unless set.
     """
 
     config_class = PiRLConfig
@@ -58,6 +60,7 @@ class PiRLAlgorithm(RLAlgorithm):
         self.critic: Critic | None = self._make_critic().to(device) if config.advantage == "gae" else None
         self.chunk_size = self.flow.executed_steps
         self.policy_version = 0
+        self.processes = Processes()
         self.optimizers: dict[str, Optimizer] = {}
         self._learning_rates: dict[str, list[float]] = {}
         self._reader: RolloutReader | None = None
@@ -131,12 +134,16 @@ class PiRLAlgorithm(RLAlgorithm):
     def update(self, batch_iterator: Iterator[BatchType]) -> TrainingStats:
         """One PPO update on one on-policy batch; increments `policy_version`.
 
+        Args:
+            batch_iterator: gives the batch in the leading process, is not asked in the others.
+
         Returns:
             Statistics under the names of docs/algorithms/pi_rl.md.
         """
         if not self.optimizers:
             self.make_optimizers_and_scheduler()
-        batch = UpdateBatch(next(batch_iterator), self.stochastic, self.config)
+        rollouts = self.processes.share(next(batch_iterator) if self.processes.leads else None)
+        batch = UpdateBatch(rollouts, self.stochastic, self.config, self.processes)
         optimisation = PPOOptimisation(
             self.config,
             self.critic,
@@ -153,6 +160,7 @@ class PiRLAlgorithm(RLAlgorithm):
         imitation = self._imitation_loss() if self.config.bc_coefficient else None
         optimisation.run(batch, normalised, values, returns, imitation)
         self.optimization_step = optimisation.steps
+        optimisation.metrics = Means.merged(self.processes.gather(optimisation.metrics))
         stats = self._stats(batch, optimisation, values, advantages, returns)
         self.policy_version += 1
         return stats

@@ -13,6 +13,7 @@ from pirl.algorithms.pi_rl.configuration import PiRLConfig
 from pirl.algorithms.pi_rl.networks import Critic
 from pirl.algorithms.pi_rl.rollouts import start_groups
 from pirl.algorithms.pi_rl.stochastic_policy import Evaluation, StochasticPolicy
+from pirl.algorithms.processes import Processes
 from pirl.policies.flow_policy import Context, integer_ids
 
 STORED = ("chain", "stochastic_step", "gripper")
@@ -24,17 +25,24 @@ class UpdateBatch:
     """N decisions of complete episodes, in order.
 
     A frozen encoder runs once per observation here; a trained one runs again in every minibatch. The critic's
-    input is of the policy before the update.
+    input is of the policy before the update. Each of several processes encodes and keeps its own decisions.
 
     Attributes:
         executed: steps the environment executed, bool [N, H].
         old_log_prob: behaviour policy's, recomputed by the learner with its own kernels, [N, H].
     """
 
-    def __init__(self, batch: BatchType, policy: StochasticPolicy, config: PiRLConfig) -> None:
+    def __init__(
+        self,
+        batch: BatchType,
+        policy: StochasticPolicy,
+        config: PiRLConfig,
+        processes: Processes | None = None,
+    ) -> None:
         self.raw = batch
         self.policy = policy
         self.config = config
+        self.processes = processes or Processes()
         self.device = policy.device
         self.size = len(batch["reward"])
         self.info = {key: value.to(self.device) for key, value in batch["complementary_info"].items()}
@@ -65,13 +73,13 @@ class UpdateBatch:
     @torch.no_grad()
     def values(self, critic: Critic) -> tuple[Tensor, Tensor]:
         """V(s) [N], and V(s') [N] where an episode timed out (0 elsewhere)."""
-        values = torch.cat([self.critic_values(critic, rows) for rows in self._pieces(self.size)])
-        final = torch.zeros_like(values)
+        values, final = torch.zeros_like(self.rewards), torch.zeros_like(self.rewards)
+        for rows in self.pieces(self._own):
+            values[rows] = self.critic_values(critic, rows)
         timeouts = (self.episode_end & ~self.done).nonzero().flatten()
-        for piece in self._pieces(len(timeouts)):
-            rows = timeouts[piece]
+        for rows in self.pieces(self.processes.own(timeouts)):
             final[rows] = critic(*self._inputs_of(self._encode("next_state", rows)))
-        return values, final
+        return self.processes.sum(values), self.processes.sum(final)
 
     @torch.no_grad()
     def _prepare(self) -> None:
@@ -79,15 +87,17 @@ class UpdateBatch:
         self.policy.flow.eval()
         frozen = self.policy.flow.encoder_is_frozen
         keep_tokens = not frozen or self.config.critic_input == "action_tokens"
-        contexts, inputs, log_probs = [], [], []
-        for rows in self._pieces(self.size):
+        contexts, inputs = [], []
+        self._own = self.processes.own(torch.arange(self.size, device=self.device))
+        log_prob = torch.zeros_like(self.executed, dtype=torch.float32)
+        for rows in self.pieces(self._own):
             context = self._encode("state", rows)
-            log_probs.append(self.policy.evaluate(context, self._stored(rows)).log_prob)
+            log_prob[rows] = self.policy.evaluate(context, self._stored(rows)).log_prob
             if frozen:
                 contexts.append(context)
             if keep_tokens:
                 inputs.append(self._inputs_of(context))
-        self.old_log_prob = torch.cat(log_probs)
+        self.old_log_prob = self.processes.sum(log_prob)
         if frozen:
             self._contexts = {key: torch.cat([c[key] for c in contexts]) for key in contexts[0]}
         if keep_tokens:
@@ -99,14 +109,18 @@ class UpdateBatch:
         return self.policy.encode({key: value[rows.to(value.device)] for key, value in observations.items()})
 
     def _cached(self, rows: Tensor) -> Context:
-        return {key: value[rows] for key, value in self._contexts.items()}
+        return {key: value[self._kept(rows)] for key, value in self._contexts.items()}
+
+    def _kept(self, rows: Tensor) -> Tensor:
+        """Where own decisions lie among those that this process keeps."""
+        return rows // self.processes.count
 
     def _stored(self, rows: Tensor) -> dict[str, Tensor]:
         return {key: self.info[key][rows] for key in STORED if key in self.info}
 
     def _critic_inputs(self, rows: Tensor) -> CriticInputs:
         if self._critic_tokens is not None:
-            return self._critic_tokens[rows], self._critic_state[rows]
+            return self._critic_tokens[self._kept(rows)], self._critic_state[self._kept(rows)]
         return self._inputs_of(self._cached(rows))
 
     def _inputs_of(self, context: Context) -> CriticInputs:
@@ -118,8 +132,9 @@ class UpdateBatch:
             tokens = flow.denoise(context, x, torch.ones(len(state), device=self.device)).tokens
         return tokens.detach(), state.detach()
 
-    def _pieces(self, size: int) -> list[Tensor]:
-        return list(torch.arange(size, device=self.device).split(self.micro_batch_size)) if size else []
+    def pieces(self, rows: Tensor) -> list[Tensor]:
+        """Some decisions, cut for one forward pass each."""
+        return list(rows.split(self.micro_batch_size)) if len(rows) else []
 
 
 class Advantages(NamedTuple):

@@ -14,6 +14,7 @@ from pirl.algorithms.pi_rl.batch import UpdateBatch
 from pirl.algorithms.pi_rl.configuration import PiRLConfig
 from pirl.algorithms.pi_rl.losses import approximate_kl, log_ratios, policy_loss, value_loss
 from pirl.algorithms.pi_rl.networks import Critic
+from pirl.algorithms.processes import Processes
 
 ImitationLoss = Callable[[int], Tensor]
 """Flow-matching loss on an offline batch matched to so many online decisions."""
@@ -33,6 +34,18 @@ class Means:
 
     def maximum(self, name: str, value: float | Tensor) -> None:
         self._maxima[name] = max(self._maxima.get(name, -math.inf), float(value))
+
+    @classmethod
+    def merged(cls, parts: list[Means]) -> Means:
+        """The means of several processes; what all have noted alike stays the mean it is."""
+        whole = cls()
+        for part in parts:
+            for name, total in part._sums.items():
+                whole._sums[name] += total
+                whole._weights[name] += part._weights[name]
+            for name, value in part._maxima.items():
+                whole.maximum(name, value)
+        return whole
 
     def result(self) -> dict[str, float]:
         means = {
@@ -81,9 +94,12 @@ class PPOOptimisation:
         assert self._critic is not None
         for _ in range(self._config.critic_warmup_epochs):
             for rows in self._minibatches(batch):
-                values = batch.critic_values(self._critic, rows)
-                value_loss(values, values.detach(), returns[rows], None, self._config.huber_delta).backward()
-                self._step("critic", warmup=False)
+                own = batch.processes.own(rows)
+                if len(own):
+                    values = batch.critic_values(self._critic, own)
+                    loss = value_loss(values, values.detach(), returns[own], None, self._config.huber_delta)
+                    (loss * (len(own) / len(rows))).backward()
+                self._step("critic", batch.processes, warmup=False)
 
     def run(
         self,
@@ -95,6 +111,9 @@ class PPOOptimisation:
     ) -> None:
         """PPO epochs over the batch, ended early when the KL passes its bound.
 
+        Each of several processes adds its own decisions' part to the gradients of every minibatch, which is
+        divided by the whole minibatch's size: all take the step that one process would.
+
         Args:
             batch: the decisions.
             advantages: normalised, [N].
@@ -104,23 +123,25 @@ class PPOOptimisation:
         """
         for epoch in range(self._config.epochs):
             for rows in self._minibatches(batch):
-                kl = self._policy_gradient(batch, rows, advantages[rows], imitation)
+                kl = self._policy_gradient(batch, rows, advantages, imitation)
                 if self._config.target_kl is not None and kl > self._config.target_kl:
                     self._optimizers["actor"].zero_grad(set_to_none=True)
                     self.metrics.add("policy/kl_stop", 1.0)
                     self.metrics.add("policy/epochs", epoch)
                     return
-                self._step("actor")
+                self._step("actor", batch.processes)
                 if self._critic is not None:
-                    self._value_gradient(batch, rows, values[rows], returns[rows])
-                    self._step("critic")
+                    self._value_gradient(batch, rows, values, returns)
+                    self._step("critic", batch.processes)
         self.metrics.add("policy/kl_stop", 0.0)
         self.metrics.add("policy/epochs", self._config.epochs)
 
     def _minibatches(self, batch: UpdateBatch) -> Iterator[Tensor]:
         """A fresh permutation, cut into minibatches of even size."""
         count = max(1, math.ceil(batch.size / self._config.minibatch_size))
-        yield from torch.randperm(batch.size, device=batch.device).tensor_split(count)
+        order = torch.randperm(batch.size, device=batch.device)
+        batch.processes.align([order])
+        yield from order.tensor_split(count)
 
     def _policy_gradient(
         self, batch: UpdateBatch, rows: Tensor, advantages: Tensor, imitation: ImitationLoss | None
@@ -129,13 +150,14 @@ class PPOOptimisation:
         config, divergence = self._config, 0.0
         level = config.ratio_level
         total = batch.executed[rows].sum() if level == "step" else torch.tensor(len(rows))
-        pieces = rows.split(batch.micro_batch_size)
-        for piece, advantage in zip(pieces, advantages.split(batch.micro_batch_size), strict=True):
+        for piece in batch.pieces(batch.processes.own(rows)):
             share = len(piece) / len(rows)
             evaluation = batch.evaluate(piece)
             executed = batch.executed[piece]
             log_ratio, weight = log_ratios(evaluation.log_prob, batch.old_log_prob[piece], executed, level)
-            surrogate = policy_loss(log_ratio, weight, advantage, config.clip, config.dual_clip) / total
+            surrogate = (
+                policy_loss(log_ratio, weight, advantages[piece], config.clip, config.dual_clip) / total
+            )
             entropy = evaluation.entropy.mean()
             loss = surrogate - config.entropy_coefficient * entropy * share
             if imitation is not None:
@@ -147,6 +169,7 @@ class PPOOptimisation:
                 difference = evaluation.log_prob - batch.old_log_prob[piece]
                 divergence += float(approximate_kl(difference, executed).sum()) / len(rows)
                 self._note_policy(surrogate, log_ratio.exp(), weight, evaluation, share)
+        divergence = sum(batch.processes.gather(divergence))
         self.metrics.add("policy/approx_kl", divergence)
         self.metrics.maximum("policy/approx_kl_max", divergence)
         return divergence
@@ -163,15 +186,22 @@ class PPOOptimisation:
 
     def _value_gradient(self, batch: UpdateBatch, rows: Tensor, old_values: Tensor, returns: Tensor) -> None:
         assert self._critic is not None
-        values = batch.critic_values(self._critic, rows)
-        loss = value_loss(values, old_values, returns, self._config.value_clip, self._config.huber_delta)
-        (self._config.value_coefficient * loss).backward()
-        self.metrics.add("loss/value", loss.detach())
+        own = batch.processes.own(rows)
+        if not len(own):
+            return
+        share = len(own) / len(rows)
+        values = batch.critic_values(self._critic, own)
+        loss = value_loss(
+            values, old_values[own], returns[own], self._config.value_clip, self._config.huber_delta
+        )
+        (self._config.value_coefficient * share * loss).backward()
+        self.metrics.add("loss/value", loss.detach(), share)
 
-    def _step(self, name: str, warmup: bool = True) -> None:
+    def _step(self, name: str, processes: Processes, warmup: bool = True) -> None:
         """Clip, set the rate, step; a gradient that is not finite is dropped and counted."""
         optimizer = self._optimizers[name]
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        processes.sum_gradients(parameters)
         norm = float(nn.utils.clip_grad_norm_(parameters, self._config.max_grad_norm))
         finite = math.isfinite(norm)
         self.metrics.add("grad_norm/skipped", 0.0 if finite else 1.0)

@@ -11,6 +11,17 @@ from pirl.files import write_json_atomically
 settings = json.loads(Path(sys.argv[sys.argv.index("--config_path") + 1]).read_text())
 output = Path(settings["output_dir"])
 behaviour = settings["behaviour"]
+rank = os.environ.get("RANK", "0")
+if rank != "0":
+    followers = output / "follower_starts.txt"
+    with open(followers, "a") as file:
+        file.write(f"{os.getpid()} of={os.environ['WORLD_SIZE']} port={os.environ['MASTER_PORT']}\n")
+    if behaviour == "follower dies once" and len(followers.read_text().splitlines()) == 1:
+        time.sleep(0.5)
+        sys.exit("out of memory")
+    while behaviour != "stop" or not (output / "learner.json").exists():
+        time.sleep(0.1)
+    sys.exit("lost the others")
 starts = output / "learner_starts.txt"
 with open(starts, "a") as file:
     file.write(f"{os.getpid()} {sys.argv[-1]}\n")
@@ -20,6 +31,7 @@ if behaviour == "refuse":
     sys.exit("pirl-learner: nothing works today")
 write_json_atomically(output / "learner.json", {"port": 50123, "pid": os.getpid()})
 if behaviour == "stop":
+    time.sleep(2.0 * (os.environ.get("WORLD_SIZE", "1") != "1"))  # the others are seen to end first
     print("pirl-learner: a loss is not finite", file=sys.stderr)
     sys.exit(3)
 for step in range(settings["budget"]["env_steps"]):

@@ -1,0 +1,74 @@
+"""Two PI-RL updates in each setting, in one process or in several that share them.
+
+torchrun --standalone --nproc-per-node 2 -m tests.algorithms.shared_update RESULT.pt
+"""
+
+import sys
+
+import torch
+
+from pirl.algorithms import PiRLConfig
+from pirl.algorithms.factory import make_algorithm
+from pirl.algorithms.processes import Processes
+from tests.algorithms.rollouts import record_episodes, store
+from tests.policies.tiny import make_xvla
+
+# Seven decisions in minibatches of three or four: no share is even, some are empty.
+SMALL = {
+    "epochs": 2,
+    "minibatch_size": 4,
+    "micro_batch_size": 2,
+    "critic_warmup_epochs": 2,
+    "lr_warmup_steps": 0,
+}
+SETTINGS = {
+    "flow_sde": {"variant": "flow_sde"},
+    "flow_noise": {"variant": "flow_noise", "entropy_coefficient": 0.01},
+    "encoder": {"variant": "flow_sde", "trainable": "all", "critic_input": "action_tokens"},
+    "chunk_ratio": {"variant": "flow_sde", "ratio_level": "chunk", "minibatch_size": 1},
+    "kl_stop": {"variant": "flow_sde", "actor_lr": 1e-2, "target_kl": 1e-3, "epochs": 9},
+    "grpo": {"variant": "flow_sde", "advantage": "grpo"},
+}
+
+
+def update(name: str, processes: Processes) -> dict:
+    """Parameters and statistics after two updates; only the leading process has the rollouts."""
+    torch.manual_seed(0)
+    config = PiRLConfig(**({"actor_lr": 1e-3, "episodes_per_update": 3} | SMALL | SETTINGS[name]))
+    algorithm = make_algorithm(config, make_xvla())
+    algorithm.processes = processes
+    statistics = []
+    for round_ in range(2):
+        torch.manual_seed(round_ if processes.leads else 99)
+        batches = iter(())
+        if processes.leads:
+            buffer = store(rollouts(algorithm, name, round_))
+            algorithm.rollout_ready(buffer)
+            batches = iter([algorithm._reader_of(buffer).take()])
+        statistics.append(algorithm.update(batches).to_log_dict())
+    parameters = {n: p.detach() for n, p in algorithm.policy.named_parameters()} | algorithm.state_dict()
+    return {"parameters": parameters, "statistics": statistics}
+
+
+def rollouts(algorithm, name: str, seed: int) -> list[dict]:
+    """Three episodes of three, two and two decisions; one succeeds. For GRPO they begin alike."""
+    transitions = record_episodes(algorithm, 1, 3, seed) + record_episodes(algorithm, 2, 2, seed + 50)[2:]
+    transitions += record_episodes(algorithm, 2, 2, seed + 70)[2:]
+    if name == "grpo":
+        for first in (0, 3, 5):
+            transitions[first]["state"] |= {"observation.state": transitions[0]["state"]["observation.state"]}
+    return transitions
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    processes = Processes.join(cpu=True, timeout_s=60.0)
+    results = {name: update(name, processes) for name in SETTINGS}
+    everyone = processes.gather(results)
+    if processes.leads:
+        torch.save(everyone, sys.argv[1])
+    processes.leave()
+
+
+if __name__ == "__main__":
+    main()
