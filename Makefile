@@ -21,7 +21,7 @@ export TOKENIZERS_PARALLELISM := false
 # Idle threads sleep: on a shared machine spinning ones slow a two-thread step tenfold.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help setup report smoke test test-slow test-chaos lint bench-env bench-update bench-starts bench-actors bench-evaluation pull mlflow docs docs-serve clean
+.PHONY: help setup report smoke test test-slow test-chaos lint bench-env bench-update bench-starts bench-actors bench-rollouts bench-evaluation pull mlflow docs docs-serve clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -62,6 +62,9 @@ bench-starts: setup ## expert and blind replay from each kind of start, results/
 
 bench-actors: setup ## rollout speed against the number of actors, results/bench/actors.json
 	$(RUN) python -m pirl.benchmarks.actors
+
+bench-rollouts: setup ## rollout speed against the environments per actor, results/bench/rollouts.json
+	$(RUN) python -m pirl.benchmarks.rollouts
 
 bench-evaluation: setup ## speed of the evaluator against lerobot-eval, results/bench/evaluation.json
 	$(RUN) python -m pirl.benchmarks.evaluation

@@ -7,11 +7,13 @@ of an action token, T tokens of the observation, P proprioception, G discrete gr
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from lerobot.policies.pretrained import PreTrainedPolicy
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from pirl.flow.chain import Output
 from pirl.flow.kernels import Prediction
@@ -139,6 +141,10 @@ class FlowPolicy(abc.ABC):
         mask[: self.executed_steps, dims] = True
         return mask
 
+    def recompute_activations(self) -> None:
+        """Keep only the inputs of each denoiser call for the backward pass, which computes the rest again."""
+        self.denoise = recomputing(self.denoise)  # type: ignore[method-assign]
+
     def select_trainable(self, *, encoder: bool) -> None:
         """Leave only the denoiser, and on request the encoder, to training.
 
@@ -170,6 +176,11 @@ class FlowPolicy(abc.ABC):
     def eval(self) -> None:
         """Switch dropout off; called before every log-prob."""
         self.policy.eval()
+
+
+def recomputing(forward: Callable) -> Callable:
+    """Activation checkpointing of a function that draws no random numbers."""
+    return partial(checkpoint, forward, use_reentrant=False, preserve_rng_state=False)
 
 
 def integer_ids(tensor: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pirl.flow.chain import Output
 from pirl.policies.capture import captured_output
-from pirl.policies.flow_policy import Context, FlowPolicy, integer_ids
+from pirl.policies.flow_policy import Context, FlowPolicy, integer_ids, recomputing
 
 # Action spaces whose gripper channels are zeroed on input and trained as logits (BCE).
 LOGIT_GRIPPER_MODES = ("ee6d", "joint")
@@ -84,6 +84,12 @@ class XVLAFlow(FlowPolicy):
                 aux_visual_inputs=context["aux_visual_inputs"],
             )
         return Output(prediction.float(), tokens[0])
+
+    def recompute_activations(self) -> None:
+        """Block by block, in the denoiser and in Florence-2's language encoder."""
+        language = self.policy.model.vlm.language_model.encoder
+        for block in (*self.policy.model.transformer.blocks, *language.layers):
+            block.forward = recomputing(block.forward)
 
     def critic_inputs(self, context: Context) -> tuple[Tensor, Tensor]:
         return torch.cat([context["vlm_features"], context["aux_visual_inputs"]], dim=1), context["proprio"]

@@ -43,6 +43,7 @@ def final_weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_two_processes_train_the_policy_of_one(tmp_path, start_policy):
     weights = []
     for processes in (1, 2):
@@ -58,6 +59,7 @@ def test_two_processes_train_the_policy_of_one(tmp_path, start_policy):
 
 
 @pytest.mark.chaos
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("victim", ["RANK=0", "RANK=1"])
 def test_the_death_of_a_learner_process_costs_a_restart(tmp_path, start_policy, victim):
     path = make_run(tmp_path, start_policy, processes=2, budget=1024)

@@ -56,6 +56,8 @@ class PiRLAlgorithm(RLAlgorithm):
         policy.to(device)
         self.flow = make_flow_policy(policy, config.executed_dims)
         self.flow.select_trainable(encoder=config.trainable == "all")
+        if config.activation_checkpointing:
+            self.flow.recompute_activations()
         self.stochastic = StochasticPolicy(self.flow, config, device)
         self.critic: Critic | None = self._make_critic().to(device) if config.advantage == "gae" else None
         self.chunk_size = self.flow.executed_steps

@@ -161,6 +161,9 @@ class PiRLConfig(RLAlgorithmConfig):
     lr_warmup_steps: int = 20
     # bfloat16 arithmetic in the encoder; denoiser, means and log-probs stay float32.
     autocast: bool = False
+    # Less memory for more arithmetic: the backward pass computes activations again, block by block in XVLA,
+    # denoiser call by denoiser call elsewhere (which helps where several steps are stochastic).
+    activation_checkpointing: bool = False
 
     policy_config: PreTrainedConfig | None = None
 

@@ -89,6 +89,50 @@ def test_gradients_reach_what_trains_and_nothing_else(policy_type, variant, trai
     assert all(p.grad is None for p in algorithm.critic.parameters())
 
 
+@pytest.mark.parametrize("policy_type", TYPES)
+def test_activation_checkpointing_keeps_gradients_and_saves_memory(policy_type, tmp_path):
+    torch.manual_seed(0)
+    policy = make_policy(policy_type, tmp_path)
+    gradients, kept = [], []
+    for recompute in (False, True):
+        algorithm = make(
+            "flow_noise", copy.deepcopy(policy), trainable="all", activation_checkpointing=recompute
+        )
+        torch.manual_seed(1)
+        batch = batch_of(algorithm)
+        saved: list[int] = []
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda tensor, saved=saved: saved.append(tensor.nbytes) or tensor, lambda tensor: tensor
+        ):
+            loss = batch.evaluate(torch.arange(batch.size)).log_prob.sum()
+        loss.backward()
+        gradients.append([p.grad for p in algorithm.policy.parameters()])
+        kept.append(sum(saved))
+    for plain, recomputed in zip(*gradients, strict=True):
+        assert (plain is None) == (recomputed is None)
+        if plain is not None:
+            torch.testing.assert_close(plain, recomputed, atol=1e-6, rtol=1e-5)
+    assert kept[1] < 0.7 * kept[0]
+
+
+@pytest.mark.parametrize("policy_type", ["smolvla", "xvla"])
+def test_a_frozen_encoder_stays_as_it_is_and_runs_once_per_decision(policy_type, tmp_path):
+    algorithm = make("flow_sde", make_policy(policy_type, tmp_path), actor_lr=1e-2, critic_warmup_epochs=0)
+    before = {name: tensor.clone() for name, tensor in algorithm.policy.state_dict().items()}
+    encoder = {
+        id(p) for module in algorithm.flow.encoder() for p in (*module.parameters(), *module.buffers())
+    }
+    rollouts = store(record_episodes(algorithm))
+    encoded, encode = [], algorithm.flow.encode
+    algorithm.flow.encode = lambda batch: encoded.append(len(next(iter(batch.values())))) or encode(batch)
+    update(algorithm, rollouts)
+    decisions, timeouts = 12, 2
+    assert sum(encoded) == decisions + timeouts
+    moved = {n for n, tensor in algorithm.policy.state_dict().items() if not torch.equal(tensor, before[n])}
+    frozen = {name for name, p in algorithm.policy.named_parameters() if id(p) in encoder}
+    assert moved and frozen and not moved & frozen
+
+
 @pytest.mark.parametrize("how", ["train", "augmentation"])
 def test_dropout_or_augmentation_breaks_the_ratio(how):
     """What the ratio test guards against: it must be able to fail."""
