@@ -7,9 +7,9 @@ decisions per forward pass (`batch`) and their share of all environments (`fill`
 
 - LIBERO: the real collector, policy and environment workers, as many as `--libero` names.
 - Simulated: the same with environments that only wait, `--latency` seconds a chunk on average.
-- Simulated with an accelerator: the policy's forward pass too takes a fixed time whatever its batch, once as
-  long as a chunk and once a tenth of it. `wait` holds the forward pass back for up to a quarter of a chunk's
-  time until every environment is ready: what waiting for fuller batches would bring.
+- Simulated with an accelerator: the forward pass too only waits, whatever its batch, once as long as a chunk
+  and once a tenth of it. `wait` holds it back for up to a quarter of a chunk's time, until all environments
+  are ready: what waiting for fuller batches would bring.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ from torch import Tensor
 from pirl.algorithms import PiRLConfig
 from pirl.algorithms.acting import ActionSampler, Decision, make_action_sampler
 from pirl.algorithms.factory import make_algorithm
-from pirl.benchmarks.actors import DECISIONS
 from pirl.envs.chunk_env import LiberoChunkEnv
 from pirl.envs.starts import Start
 from pirl.envs.workers import EnvWorkers, WorkerResult
@@ -46,28 +45,39 @@ from pirl.policies.processing import PolicyProcessing
 from pirl.runtime.rollout import EpisodeCollector, cycle_starts
 
 TASK = ("libero_object", 0)
-SIZE = 64
+SIZE, DECISIONS_PER_EPISODE = 64, 4
 # Share of a chunk's time that a forward pass is held back, and forward times as shares of a chunk's time.
 WAIT, FORWARDS = 0.25, {"slow": 1.0, "fast": 0.1}
 
 
 @dataclass
 class CountedSampler:
-    """A sampler that notes the size of every forward pass, each of which takes at least `fixed_s` seconds."""
+    """A sampler that notes the size of every forward pass."""
 
     sampler: ActionSampler
-    fixed_s: float = 0.0
     batches: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.chunk_size = self.sampler.chunk_size
 
     def act(self, observation: dict[str, Tensor]) -> Decision:
-        began = time.perf_counter()
         decision = self.sampler.act(observation)
         self.batches.append(len(decision.action))
-        time.sleep(max(0.0, began + self.fixed_s - time.perf_counter()))
         return decision
+
+
+class WaitingSampler:
+    """An accelerator that takes `forward_s` for any batch and repeats one recorded decision."""
+
+    def __init__(self, decision: Decision, forward_s: float) -> None:
+        self._decision, self._forward_s = decision, forward_s
+        self.chunk_size = decision.action.shape[1]
+
+    def act(self, observation: dict[str, Tensor]) -> Decision:
+        time.sleep(self._forward_s)
+        rows = torch.zeros(len(next(iter(observation.values()))), dtype=torch.long)
+        info = {key: value[rows] for key, value in self._decision.complementary_info.items()}
+        return Decision(self._decision.action[rows], info)
 
 
 class WaitingWorkers:
@@ -118,7 +128,7 @@ class WaitingWorkers:
         if not count:
             return WorkerResult(worker, "reset", self._observation)
         info = {"executed_steps": self._steps, "env_steps": count * self._steps, "is_success": False}
-        ends = count == DECISIONS
+        ends = count == DECISIONS_PER_EPISODE
         return WorkerResult(worker, "step", self._observation, 0.0, False, ends, info)
 
 
@@ -141,7 +151,8 @@ class Bench:
         self.parameters = sum(parameter.numel() for parameter in policy.parameters())
         sample = LiberoChunkEnv([TASK], chunk_size=1, height=SIZE, width=SIZE).observation_space
         sample.seed(0)
-        self.observation = sample.sample()
+        self._observation = sample.sample()
+        self._decision = self._sampler.act(self._processing.encode([self._observation], ["wait"]))
 
     @property
     def device(self) -> str:
@@ -159,33 +170,41 @@ class Bench:
             workers.close()
 
     def simulated(
-        self, environments: int, seconds: float, latency: float, forward_s: float = 0.0, patience: float = 0.0
+        self,
+        environments: int,
+        seconds: float,
+        latency: float,
+        forward_s: float | None = None,
+        patience: float = 0.0,
     ) -> dict[str, float]:
-        """Environments that only wait."""
-        workers = WaitingWorkers(environments, self.observation, latency, patience)
-        return self._measure(workers, seconds, forward_s)
+        """Environments that only wait; with `forward_s` so does the policy."""
+        workers = WaitingWorkers(environments, self._observation, latency, patience)
+        sampler = None if forward_s is None else WaitingSampler(self._decision, forward_s)
+        return self._measure(workers, seconds, sampler)
 
-    def _measure(self, workers: Any, seconds: float, forward_s: float = 0.0) -> dict[str, float]:
-        """Rates between the first complete episode of the slowest environment and the end of the time."""
-        sampler = CountedSampler(self._sampler, forward_s)
+    def _measure(
+        self, workers: Any, seconds: float, sampler: ActionSampler | None = None
+    ) -> dict[str, float]:
+        """Rates once as many episodes as there are environments are complete."""
+        counted = CountedSampler(sampler or self._sampler)
         collector = EpisodeCollector(
-            sampler, self._processing, workers, cycle_starts([TASK], "sampled", 10_000_000, 0, 1)
+            counted, self._processing, workers, cycle_starts([TASK], "sampled", 10_000_000, 0, 1)
         )
         episodes = collector.collect(10**6, 0)
         for _ in range(workers.num_workers):
             next(episodes)
-        sampler.batches.clear()
+        counted.batches.clear()
         began, inference = time.perf_counter(), collector.inference_s
         for _ in episodes:
             elapsed = time.perf_counter() - began
             if elapsed > seconds:
                 break
-        decisions = sum(sampler.batches)
+        decisions = sum(counted.batches)
         return {
             "environments": workers.num_workers,
             "env_steps_per_s": decisions * self._sampler.chunk_size / elapsed,
-            "batch": statistics.mean(sampler.batches),
-            "fill": statistics.mean(sampler.batches) / workers.num_workers,
+            "batch": statistics.mean(counted.batches),
+            "fill": statistics.mean(counted.batches) / workers.num_workers,
             "forward_share": (collector.inference_s - inference) / elapsed,
             "ms_per_decision": 1e3 * (collector.inference_s - inference) / decisions,
         }
@@ -199,7 +218,7 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument("--policy", type=Path, default=Path("results/smoke/warm_start/policy"))
     parser.add_argument("--environments", type=int, nargs="+", default=[1, 2, 4, 8, 16])
     parser.add_argument("--libero", type=int, nargs="*", default=[1, 2], help="numbers of real environments")
-    parser.add_argument("--latency", type=float, default=0.1, help="mean seconds of a simulated chunk")
+    parser.add_argument("--latency", type=float, default=0.5, help="mean seconds of a simulated chunk")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement")
     parser.add_argument("--out", type=Path, default=Path("results/bench/rollouts.json"))
     options = parser.parse_args(args)

@@ -9,6 +9,7 @@ from pirl.algorithms.processes import Processes
 from pirl.runtime.agent import Agent, build_agent
 from pirl.runtime.checkpoint import restore_run
 from pirl.runtime.configuration import ConfigError, OnlineTrainConfig
+from pirl.runtime.offline import make_mixer
 
 LEAVE = None
 """What the leading process tells instead of a number of updates when the run is over."""
@@ -21,9 +22,12 @@ class Follower:
         self._processes = processes
         torch.set_num_threads(config.learner_threads)
         set_seed(config.seed)
+        if config.policy.device == "cuda":
+            config.policy.device = f"cuda:{torch.cuda.current_device()}"
         agent = build_agent(config)
         self._algorithm = agent.algorithm
         self._algorithm.make_optimizers_and_scheduler()
+        self._batches = self._algorithm.configure_data_iterator(make_mixer(config, agent), config.batch_size)
         if config.resume:
             restore_run(config, agent)
         train_together(agent, processes)
@@ -39,7 +43,7 @@ class Follower:
         """
         while (updates := self._processes.tell(LEAVE)) is not LEAVE:
             for _ in range(updates):
-                self._algorithm.update(iter(()))
+                self._algorithm.update(self._batches)
 
 
 def train_together(agent: Agent, processes: Processes) -> None:

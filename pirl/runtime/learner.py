@@ -21,7 +21,6 @@ from queue import Queue
 import torch
 from lerobot.rl.algorithms.configs import TrainingStats
 from lerobot.rl.buffer import ReplayBuffer
-from lerobot.rl.data_sources import OnlineOfflineMixer
 from lerobot.rl.trainer import RLTrainer
 from lerobot.transport.utils import state_to_bytes
 from lerobot.utils.random_utils import set_seed
@@ -36,7 +35,7 @@ from pirl.runtime.follower import LEAVE, Follower, train_together
 from pirl.runtime.history import TrainingHistory
 from pirl.runtime.ingest import Intake, IntakeCounters, NotFiniteStop
 from pirl.runtime.messages import with_control
-from pirl.runtime.offline import load_demonstrations
+from pirl.runtime.offline import make_mixer
 from pirl.runtime.schema import transition_schema
 from pirl.runtime.service import BroadcastLearnerService, ParameterBoard, start_server
 from pirl.runtime.supervisor import EXIT_STOPPED, die_with_parent
@@ -58,13 +57,9 @@ class Learner:
         self._agent = build_agent(config)
         self._algorithm = self._agent.algorithm
         self._on_policy = hasattr(self._algorithm, "rollout_ready")
-        self._buffer = ReplayBuffer(
-            capacity=config.buffer.online_capacity,
-            device=config.policy.device,
-            state_keys=list(config.policy.input_features),
-            use_drq=False,
-        )
-        self._trainer = RLTrainer(self._algorithm, self._mixer(), config.batch_size)
+        mixer = make_mixer(config, self._agent)
+        self._buffer: ReplayBuffer = mixer.online_buffer
+        self._trainer = RLTrainer(self._algorithm, mixer, config.batch_size)
         self._intake = Intake(
             Queue(config.transport.max_queued_messages),
             Queue(),
@@ -126,16 +121,6 @@ class Learner:
             shutdown.set()
             logging.info("[LEARNER] server stopped")
             (self._output_dir / "learner.json").unlink(missing_ok=True)
-
-    def _mixer(self) -> OnlineOfflineMixer:
-        config = self._config
-        offline = None
-        if config.demonstrations is not None and config.online_ratio < 1.0:
-            offline = load_demonstrations(
-                config.demonstrations, self._agent.processing, config.rollout.chunk_size, config.policy.device
-            )
-            logging.info("[LEARNER] %d demonstrated transitions at hand", len(offline))
-        return OnlineOfflineMixer(self._buffer, offline, config.online_ratio)
 
     def _round(self) -> None:
         """Take what has arrived, update if there is enough, publish and write checkpoints when due.

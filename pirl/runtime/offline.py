@@ -1,16 +1,37 @@
-"""Demonstrations as chunked transitions in LeRobot's `ReplayBuffer`, for off-policy recipes."""
+"""What is learned from: rollouts, and demonstrations as chunked transitions, in LeRobot's `ReplayBuffer`."""
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import torch
 from lerobot.datasets import LeRobotDataset
 from lerobot.rl.buffer import ReplayBuffer
+from lerobot.rl.data_sources import OnlineOfflineMixer
 from lerobot.utils.constants import ACTION
 from torch import Tensor
 
 from pirl.policies.processing import PolicyProcessing
+from pirl.runtime.agent import Agent
+from pirl.runtime.configuration import OnlineTrainConfig
+
+
+def make_mixer(config: OnlineTrainConfig, agent: Agent) -> OnlineOfflineMixer:
+    """An empty buffer for rollouts, with the demonstrations where the run uses them."""
+    online = ReplayBuffer(
+        capacity=config.buffer.online_capacity,
+        device=config.policy.device,
+        state_keys=list(config.policy.input_features),
+        use_drq=False,
+    )
+    offline = None
+    if config.demonstrations is not None and config.online_ratio < 1.0:
+        offline = load_demonstrations(
+            config.demonstrations, agent.processing, config.rollout.chunk_size, config.policy.device
+        )
+        logging.info("[LEARNER] %d demonstrated transitions at hand", len(offline))
+    return OnlineOfflineMixer(online, offline, config.online_ratio)
 
 
 def load_demonstrations(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from lerobot.rl.buffer import ReplayBuffer
 from lerobot.transport.utils import bytes_to_transitions, transitions_to_bytes
@@ -11,14 +13,18 @@ from tests.policies.tiny import make_observation
 
 
 def record_episodes(
-    algorithm, episodes: int = 4, decisions: int = 3, seed: int = 0, actor_id: int = 0
+    algorithm,
+    episodes: int = 4,
+    decisions: int = 3,
+    seed: int = 0,
+    actor_id: int = 0,
+    observe: Callable[[int], dict[str, Tensor]] | None = None,
 ) -> list[dict]:
     """Transitions of complete episodes in order; every other one succeeds, after half of its last chunk."""
+    observe = observe or (lambda seed: make_observation(algorithm.policy, 1, seed))
     transitions = []
     for episode in range(episodes):
-        observations = [
-            make_observation(algorithm.policy, 1, seed + 100 * episode + i) for i in range(decisions + 1)
-        ]
+        observations = [observe(seed + 100 * episode + i) for i in range(decisions + 1)]
         for index in range(decisions):
             last, success = index == decisions - 1, episode % 2 == 0
             decision = algorithm.act(observations[index])

@@ -6,12 +6,15 @@ torchrun --standalone --nproc-per-node 2 -m tests.algorithms.shared_update RESUL
 import sys
 
 import torch
+from lerobot.rl.buffer import ReplayBuffer
+from lerobot.rl.data_sources import OnlineOfflineMixer
 
 from pirl.algorithms import PiRLConfig
 from pirl.algorithms.factory import make_algorithm
 from pirl.algorithms.processes import Processes
+from pirl.runtime.supervisor import die_with_parent
 from tests.algorithms.rollouts import record_episodes, store
-from tests.policies.tiny import make_xvla
+from tests.policies.tiny import make_observation, make_xvla
 
 # Seven decisions in minibatches of three or four: no share is even, some are empty.
 SMALL = {
@@ -28,6 +31,7 @@ SETTINGS = {
     "chunk_ratio": {"variant": "flow_sde", "ratio_level": "chunk", "minibatch_size": 1},
     "kl_stop": {"variant": "flow_sde", "actor_lr": 1e-2, "target_kl": 1e-3, "epochs": 9},
     "grpo": {"variant": "flow_sde", "advantage": "grpo"},
+    "hybrid": {"variant": "flow_sde", "bc_coefficient": 0.5},
 }
 
 
@@ -40,12 +44,11 @@ def update(name: str, processes: Processes) -> dict:
     statistics = []
     for round_ in range(2):
         torch.manual_seed(round_ if processes.leads else 99)
-        batches = iter(())
+        online = ReplayBuffer(16, device="cpu", use_drq=False)
         if processes.leads:
-            buffer = store(rollouts(algorithm, name, round_))
-            algorithm.rollout_ready(buffer)
-            batches = iter([algorithm._reader_of(buffer).take()])
-        statistics.append(algorithm.update(batches).to_log_dict())
+            store(rollouts(algorithm, name, round_), online)
+        mixer = OnlineOfflineMixer(online, *((demonstrations(algorithm), 0.5) if name == "hybrid" else ()))
+        statistics.append(algorithm.update(algorithm.configure_data_iterator(mixer, 8)).to_log_dict())
     parameters = {n: p.detach() for n, p in algorithm.policy.named_parameters()} | algorithm.state_dict()
     return {"parameters": parameters, "statistics": statistics}
 
@@ -60,7 +63,16 @@ def rollouts(algorithm, name: str, seed: int) -> list[dict]:
     return transitions
 
 
+def demonstrations(algorithm) -> ReplayBuffer:
+    offline = ReplayBuffer(8, device="cpu", use_drq=False)
+    for seed in range(8):
+        state = make_observation(algorithm.policy, 1, seed)
+        offline.add(state, torch.rand(1, 4 * 10), 0.0, state, False, False)
+    return offline
+
+
 def main() -> None:
+    die_with_parent()
     torch.set_num_threads(1)
     processes = Processes.join(cpu=True, timeout_s=60.0)
     results = {name: update(name, processes) for name in SETTINGS}

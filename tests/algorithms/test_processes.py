@@ -9,17 +9,21 @@ import torch
 from pirl.algorithms.processes import Processes
 from tests.algorithms.shared_update import SETTINGS, make_xvla, update
 
+pytestmark = pytest.mark.timeout(900)  # three interpreters start
+
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory) -> list[dict]:
     """What each of two processes ends with, in every setting."""
     path = tmp_path_factory.mktemp("shared") / "results.pt"
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    subprocess.run([*launch, "-m", "tests.algorithms.shared_update", str(path)], check=True, timeout=240)
+    subprocess.run([*launch, "-m", "tests.algorithms.shared_update", str(path)], check=True, timeout=840)
     return torch.load(path)
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize(
+    "name", sorted(SETTINGS.keys() - {"hybrid"})
+)  # whose noise each process draws itself
 def test_two_processes_end_where_one_does(shared, name):
     alone = update(name, Processes())
     for results in shared:

@@ -3,12 +3,13 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import torch
 from lerobot.rl.algorithms.sac import SACAlgorithmConfig
 from safetensors.torch import load_file
 
@@ -18,11 +19,14 @@ from pirl.runtime.configuration import ConfigError, latest_checkpoint
 from pirl.runtime.follower import train_together
 from pirl.runtime.supervisor import Supervisor
 from tests.algorithms.test_factory import make_gaussian_actor
-from tests.runtime.test_chaos import descendants, env_steps, is_alive, run_file, supervise
+from tests.runtime.test_chaos import SUPERVISE, descendants, env_steps, is_alive, run_file
 from tests.runtime.test_faults import change, wait_for
 
+ACTOR = "tests.runtime.processes.recorded_actor"
+STEPS_PER_UPDATE = 44
 
-def make_run(folder: Path, policy: Path, processes: int, budget: int) -> Path:
+
+def make_run(folder: Path, policy: Path, processes: int, updates: int) -> Path:
     folder.mkdir(exist_ok=True)
     path = run_file(folder, policy)
     change(
@@ -30,27 +34,23 @@ def make_run(folder: Path, policy: Path, processes: int, budget: int) -> Path:
         actors=1,
         learner_processes=processes,
         learner_threads=1,
-        budget={"env_steps": budget, "checkpoints": budget // 64},
-        algorithm={"actor_lr": 1e-4, "minibatch_size": 6},
+        budget={"env_steps": updates * STEPS_PER_UPDATE, "checkpoints": updates},
+        algorithm={"actor_lr": 1e-4, "minibatch_size": 5, "epochs": 2},
     )
     return path
-
-
-def final_weights(path: Path) -> dict[str, torch.Tensor]:
-    output = Path(json.loads(path.read_text())["output_dir"])
-    assert json.loads((output / "train.json").read_text())["updates"] == 2
-    return load_file(latest_checkpoint(output) / "pretrained_model" / "model.safetensors")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_two_processes_train_the_policy_of_one(tmp_path, start_policy):
-    weights = []
+    runs = []
     for processes in (1, 2):
-        path = make_run(tmp_path / str(processes), start_policy, processes, budget=128)
-        Supervisor(path, progress=False).run()
-        weights.append(final_weights(path))
-    one, two = weights
+        path = make_run(tmp_path / str(processes), start_policy, processes, updates=2)
+        summary = Supervisor(path, progress=False, actor_module=ACTOR).run()
+        assert (summary["updates"], summary["refused_messages"]) == (2, 0)
+        last = latest_checkpoint(path.parent / "run")
+        runs.append(load_file(last / "pretrained_model" / "model.safetensors"))
+    one, two = runs
     for key, tensor in one.items():
         if not key.endswith("attn.qkv.bias"):  # see tests/algorithms/test_processes.py
             assert (two[key] - tensor).abs().max() < 1e-5, key
@@ -62,15 +62,18 @@ def test_two_processes_train_the_policy_of_one(tmp_path, start_policy):
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("victim", ["RANK=0", "RANK=1"])
 def test_the_death_of_a_learner_process_costs_a_restart(tmp_path, start_policy, victim):
-    path = make_run(tmp_path, start_policy, processes=2, budget=1024)
-    supervisor = supervise(path, tmp_path / "supervisor.log")
-    wait_for(lambda: env_steps(tmp_path) > 128)
+    path = make_run(tmp_path, start_policy, processes=2, updates=40)
+    script = SUPERVISE.replace("progress=False", f"progress=False, actor_module={ACTOR!r}")
+    with open(tmp_path / "supervisor.log", "wb") as log:
+        supervisor = subprocess.Popen([sys.executable, "-c", script, str(path), "1"], stdout=log, stderr=log)
+    wait_for(lambda: env_steps(tmp_path) > 4 * STEPS_PER_UPDATE)
     below = descendants(supervisor.pid)
-    learners = [pid for pid in below if victim in Path(f"/proc/{pid}/environ").read_text().split("\0")]
-    os.kill(learners[0], signal.SIGKILL)
+    [learner] = [pid for pid in below if victim in Path(f"/proc/{pid}/environ").read_text().split("\0")]
+    os.kill(learner, signal.SIGKILL)
     assert supervisor.wait(timeout=600) == 0, (tmp_path / "supervisor.log").read_text()
-    assert "1 restarts left" not in (tmp_path / "supervisor.log").read_text()
-    assert json.loads((tmp_path / "run" / "train.json").read_text())["env_steps"] >= 1024
+    summary = json.loads((tmp_path / "run" / "train.json").read_text())
+    assert summary["env_steps"] >= 40 * STEPS_PER_UPDATE
+    assert [line["updates"] for line in summary["metrics"]] == list(range(1, summary["updates"] + 1))
     time.sleep(2.0)
     assert not [pid for pid in below if is_alive(pid)]
 

@@ -98,9 +98,9 @@ class UpdateBatch:
             if keep_tokens:
                 inputs.append(self._inputs_of(context))
         self.old_log_prob = self.processes.sum(log_prob)
-        if frozen:
+        if contexts:
             self._contexts = {key: torch.cat([c[key] for c in contexts]) for key in contexts[0]}
-        if keep_tokens:
+        if inputs:
             self._critic_tokens = torch.cat([tokens for tokens, _ in inputs])
             self._critic_state = torch.cat([state for _, state in inputs])
 
