@@ -61,9 +61,9 @@ def _in_own_group() -> None:
 
 
 def _rank_environment(processes: int, threads: int) -> list[dict[str, str]]:
-    """What torch.distributed reads in each of several processes on this machine; nothing for a single one."""
+    """What torch.distributed reads in each of the learner's processes, all on this machine."""
     if processes == 1:
-        return [{}]
+        return [{"WORLD_SIZE": "1"}]  # whatever a cluster has set for its own job
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -54,3 +54,12 @@ def test_another_seed_trains_from_other_starts_and_is_evaluated_on_the_same(expe
     assert second["rollout"]["seed_base"] == base + 2 * STARTS_PER_SEED
     assert base + 10 * STARTS_PER_SEED <= experiment["select"]["seed_base"]
     assert {key for key in experiment if experiment[key] != other[key]} == {"seed", "train"}
+
+
+def test_adapters_and_learner_processes_are_for_pi_rl_alone(experiment):
+    assert settings(experiment, "pi_rl_flow_sde")["peft"] is None
+    experiment["train"] |= {"learner_processes": 4, "peft": {"r": 8}}
+    run = settings(experiment, "pi_rl_flow_sde")
+    assert (run["learner_processes"], run["peft"]) == (4, {"r": 8})
+    sac = settings(experiment, "sac")
+    assert sac["learner_processes"] == 1 and "peft" not in sac
