@@ -54,7 +54,7 @@ def record_episodes(
 
 def store(transitions: list[dict], buffer: ReplayBuffer | None = None) -> ReplayBuffer:
     """Through LeRobot's serialisation into its replay buffer, which keeps everything as float32."""
-    buffer = buffer or ReplayBuffer(64, device="cpu", use_drq=False)
+    buffer = ReplayBuffer(64, device="cpu", use_drq=False) if buffer is None else buffer
     for transition in bytes_to_transitions(transitions_to_bytes(transitions)):
         buffer.add(**transition)
     return buffer

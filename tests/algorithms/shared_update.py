@@ -74,7 +74,7 @@ def demonstrations(algorithm) -> ReplayBuffer:
 def main() -> None:
     die_with_parent()
     torch.set_num_threads(1)
-    processes = Processes.join(cpu=True, timeout_s=60.0)
+    processes = Processes.join(cpu=True, timeout_s=600.0)
     results = {name: update(name, processes) for name in SETTINGS}
     everyone = processes.gather(results)
     if processes.leads:
