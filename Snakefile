@@ -1,6 +1,8 @@
 """From demonstrations to report: `snakemake --cores all report` (or `all`, the default)."""
 
-from snakemake.utils import min_version, validate
+from snakemake.utils import min_version
+
+from pirl.experiment.config import load_experiment
 
 min_version("9.0")
 
@@ -12,7 +14,8 @@ if (
     configfile: "configs/default.yaml"
 
 
-validate(config, "workflow/schemas/config.schema.yaml")
+# The stages read it by the same function: its base merged, checked against the schema, defaults filled in.
+config = load_experiment(workflow.configfiles[-1])
 
 
 report: "workflow/report/workflow.rst"

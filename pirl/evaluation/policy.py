@@ -54,6 +54,7 @@ def load_policy(folder: str | Path, environment: dict[str, Any]) -> EvaluationPo
     Raises:
         FileNotFoundError: when there is no such policy.
         PickledWeights: when its weights are a pickle.
+        WeightsNotLoaded: when they do not fit its configuration.
     """
     refuse_pickles(Path(folder))
     config = PreTrainedConfig.from_pretrained(folder)

@@ -31,13 +31,23 @@ def with_seed(experiment: dict[str, Any], seed: int) -> dict[str, Any]:
     return {**experiment, "seed": seed, "train": train}
 
 
-def control_mode(experiment: dict[str, Any], policy_type: str) -> str:
-    """How a policy's actions move the arm: SAC's squashed ones can only be steps, the others' are the
-    simulation's choice."""
-    return "relative" if policy_type == SAC_POLICY else experiment["simulation"]["control_mode"]
+def policy_type(experiment: dict[str, Any]) -> str:
+    """LeRobot's type of the flow policy."""
+    return str(experiment["policy"]["settings"].get("type", "xvla"))
 
 
-def environment_settings(experiment: dict[str, Any], policy_type: str) -> dict[str, Any]:
+def demonstration_layout(experiment: dict[str, Any]) -> str:
+    """Layout of the data set that the flow policy is cloned from: XVLA's own, or LIBERO's."""
+    return "xvla" if policy_type(experiment) == "xvla" else "libero"
+
+
+def control_mode(experiment: dict[str, Any], acting: str) -> str:
+    """How the actions of a policy of type `acting` move the arm: SAC's squashed ones can only be steps, the
+    others' are the simulation's choice."""
+    return "relative" if acting == SAC_POLICY else experiment["simulation"]["control_mode"]
+
+
+def environment_settings(experiment: dict[str, Any], acting: str) -> dict[str, Any]:
     """LeRobot's `env` section for the trained suite."""
     simulation = experiment["simulation"]
     return {
@@ -46,7 +56,7 @@ def environment_settings(experiment: dict[str, Any], policy_type: str) -> dict[s
         "camera_name": ",".join(f"{camera}_image" for camera in simulation["cameras"]),
         "observation_height": simulation["height"],
         "observation_width": simulation["width"],
-        "control_mode": control_mode(experiment, policy_type),
+        "control_mode": control_mode(experiment, acting),
     }
 
 
@@ -63,12 +73,12 @@ def run_settings(
         output_dir: where checkpoints, logs and histories go.
     """
     train, simulation = experiment["train"], experiment["simulation"]
-    policy_type = SAC_POLICY if recipe == "sac" else experiment["policy"]["settings"].get("type", "")
+    acting = SAC_POLICY if recipe == "sac" else policy_type(experiment)
     settings: dict[str, Any] = {
         "recipe": recipe,
         "output_dir": str(output_dir),
         "seed": experiment["seed"],
-        "env": environment_settings(experiment, policy_type),
+        "env": environment_settings(experiment, acting),
         "actors": train["actors"],
         "learner_processes": 1 if recipe == "sac" else train["learner_processes"],
         "tracking_run": experiment["run"],
@@ -83,6 +93,7 @@ def run_settings(
             "synchronous": train["synchronous"] and recipe != "sac",
         },
         "budget": {"env_steps": train["env_steps"], "checkpoints": train["checkpoints"]},
+        "buffer": train["buffer"],
     }
     if recipe == "sac":
         return settings | _sac_settings(experiment, demonstrations)
@@ -118,6 +129,7 @@ def _sac_settings(experiment: dict[str, Any], demonstrations: Path) -> dict[str,
         "online_ratio": sac["online_ratio"],
         "demonstrations": str(demonstrations),
         "buffer": {
+            **experiment["train"]["buffer"],
             "updates_per_transition": sac["updates_per_transition"],
             "learning_starts": sac["learning_starts"],
         },

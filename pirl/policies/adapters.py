@@ -11,10 +11,11 @@ from pathlib import Path
 
 from lerobot.configs import PeftConfig
 from lerobot.configs.policies import PreTrainedConfig
-from lerobot.policies import get_policy_class
 from lerobot.policies.pretrained import PreTrainedPolicy
 from peft import PeftConfig as AdapterConfig
 from peft import PeftModel
+
+from pirl.policies.loading import load_pretrained
 
 
 def load_policy(
@@ -29,15 +30,15 @@ def load_policy(
 
     Raises:
         ValueError: when the policy has no default targets, or the adapter names no base policy.
+        WeightsNotLoaded: when the policy was left with random weights.
     """
-    policy_class = get_policy_class(config.type)
     if config.use_peft:
         settings = AdapterConfig.from_pretrained(str(folder))
         if not settings.base_model_name_or_path:
             raise ValueError(f"policy.path: the adapter in {folder} names no base policy; train it from one")
-        base = policy_class.from_pretrained(settings.base_model_name_or_path, config=config)
+        base = load_pretrained(config, settings.base_model_name_or_path)
         return PeftModel.from_pretrained(base, str(folder), config=settings, is_trainable=True)
-    policy = policy_class.from_pretrained(str(folder), config=config)
+    policy = load_pretrained(config, folder)
     return policy if adapter is None else policy.wrap_with_peft(peft_cli_overrides=asdict(adapter))
 
 

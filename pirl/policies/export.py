@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ class ExportError(ValueError):
     """The source folder is not a complete LeRobot policy."""
 
 
-def export_policy(source: Path, destination: Path) -> Path:
+def export_policy(source: Path, destination: Path, overrides: Sequence[str] = ()) -> Path:
     """Copy a `pretrained_model` folder so that stock evaluation in LIBERO accepts it.
 
     XVLA's preprocessor loses the steps that LeRobot's LIBERO processor repeats, a tokenizer that lies in a
@@ -36,6 +37,7 @@ def export_policy(source: Path, destination: Path) -> Path:
     Args:
         source: a `pretrained_model` folder written by lerobot-train or pirl.
         destination: the new folder; replaced if it exists.
+        overrides: of its configuration, as `--n_action_steps=5`.
 
     Raises:
         ExportError: when the source lacks a file.
@@ -56,6 +58,8 @@ def export_policy(source: Path, destination: Path) -> Path:
         if adapted:
             merged(load_policy(PreTrainedConfig.from_pretrained(source), source)).save_pretrained(partial)
         policy_type = json.loads((source / CONFIG_FILE).read_text())["type"]
+        if overrides:
+            PreTrainedConfig.from_pretrained(partial, cli_overrides=list(overrides)).save_pretrained(partial)
         pipeline = json.loads((partial / preprocessor).read_text())
         if policy_type == "xvla":
             pipeline["steps"] = _without(pipeline["steps"], XVLA_LIBERO_STEPS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from lerobot.datasets import LeRobotDatasetMetadata
 from lerobot.policies import get_policy_class
@@ -12,6 +13,7 @@ from peft import PeftModel
 
 from pirl.algorithms.factory import make_algorithm
 from pirl.policies.adapters import bare, load_policy
+from pirl.policies.fit import check_fit
 from pirl.policies.processing import PolicyProcessing
 from pirl.runtime.configuration import ConfigError, OnlineTrainConfig
 
@@ -34,25 +36,34 @@ def build_agent(config: OnlineTrainConfig) -> Agent:
     A fresh policy (SAC's `gaussian_actor`) takes its normalisation from the demonstrations' statistics.
 
     Raises:
-        ConfigError: when the policy does not fit the algorithm.
+        ConfigError: when the policy does not fit the simulator or the algorithm.
     """
     path = config.policy.pretrained_path
+    policy, processing = _fresh(config) if path is None else _pretrained(config, path)
+    policy.to(config.policy.device)
     try:
-        if path is None:
-            policy = get_policy_class(config.policy.type)(config.policy)
-        else:
-            policy = load_policy(config.policy, path, config.peft)
-        policy.to(config.policy.device)
         algorithm = make_algorithm(config.algorithm, bare(policy))
     except (TypeError, ValueError) as error:
         raise ConfigError(
             f"algorithm.type={config.algorithm.type}, policy.type={config.policy.type}: {error}"
         ) from error
-    if path is None:
-        processing = PolicyProcessing(config.policy, config.env, dataset_stats=_statistics(config))
-    else:
-        processing = PolicyProcessing(config.policy, config.env, pretrained_path=path)
     return Agent(policy, processing, algorithm)
+
+
+def _fresh(config: OnlineTrainConfig) -> tuple[PreTrainedPolicy, PolicyProcessing]:
+    processing = PolicyProcessing(config.policy, config.env, dataset_stats=_statistics(config))
+    return get_policy_class(config.policy.type)(config.policy), processing
+
+
+def _pretrained(
+    config: OnlineTrainConfig, path: str | Path
+) -> tuple[PreTrainedPolicy | PeftModel, PolicyProcessing]:
+    processing = PolicyProcessing(config.policy, config.env, pretrained_path=path)
+    try:
+        check_fit(config.policy, processing, config.env, config.rollout.chunk_size)
+        return load_policy(config.policy, path, config.peft), processing
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def _statistics(config: OnlineTrainConfig) -> dict | None:

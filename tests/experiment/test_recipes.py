@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 
 from pirl.experiment.config import PROJECT_ROOT, load_experiment
-from pirl.experiment.recipes import STARTS_PER_SEED, run_settings, split_seed, with_seed
+from pirl.experiment.recipes import (
+    STARTS_PER_SEED,
+    demonstration_layout,
+    run_settings,
+    split_seed,
+    with_seed,
+)
 
 
 @pytest.fixture
@@ -63,3 +69,15 @@ def test_adapters_and_learner_processes_are_for_pi_rl_alone(experiment):
     assert (run["learner_processes"], run["peft"]) == (4, {"r": 8})
     sac = settings(experiment, "sac")
     assert sac["learner_processes"] == 1 and "peft" not in sac
+
+
+@pytest.mark.parametrize(("policy", "layout"), [("xvla", "xvla"), ("smolvla", "libero"), ("pi05", "libero")])
+def test_xvla_is_cloned_from_its_own_layout(experiment, policy, layout):
+    experiment["policy"]["settings"]["type"] = policy
+    assert demonstration_layout(experiment) == layout
+
+
+def test_the_replay_buffer_can_be_sized(experiment):
+    experiment["train"]["buffer"] = {"online_capacity": 77}
+    for recipe in ("pi_rl_flow_sde", "sac"):
+        assert settings(experiment, recipe)["buffer"]["online_capacity"] == 77

@@ -15,9 +15,9 @@ TYPES = sorted(ADAPTERS)
 
 
 @pytest.fixture(scope="module", params=TYPES)
-def flow(request, tmp_path_factory):
+def flow(request):
     torch.manual_seed(0)
-    return make_flow_policy(make_policy(request.param, tmp_path_factory.mktemp("policy")))
+    return make_flow_policy(make_policy(request.param))
 
 
 def run_sampler(flow, observation, noise, sampler):

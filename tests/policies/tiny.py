@@ -10,6 +10,9 @@ from lerobot.configs import FeatureType, NormalizationMode, PolicyFeature
 from lerobot.policies.pretrained import PreTrainedPolicy
 from torch import Tensor
 
+from tests.policies.tiny_gemma.sizes import tiny
+
+SMOLVLM = Path(__file__).parents[2] / "configs" / "tiny" / "smolvlm"
 CAMERAS = ("observation.images.image", "observation.images.image2")
 FLORENCE = {
     "pad_token_id": 1,
@@ -86,19 +89,18 @@ def make_xvla(action_mode: str = "auto", **settings) -> PreTrainedPolicy:
     return policy
 
 
-def make_smolvla(folder: Path) -> PreTrainedPolicy:
-    """SmolVLA whose VLM configuration and tokenizer lie in a local folder."""
+def make_smolvla() -> PreTrainedPolicy:
+    """SmolVLA around the shipped tiny VLM."""
     from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
     from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 
-    _write_smolvlm(folder)
     config = SmolVLAConfig(
         chunk_size=6,
         n_action_steps=4,
         num_steps=4,
-        vlm_model_name=str(folder),
+        vlm_model_name=str(SMOLVLM),
         num_vlm_layers=2,
-        resize_imgs_with_padding=(32, 32),
+        resize_imgs_with_padding=(64, 64),
         max_state_dim=8,
         max_action_dim=12,
         expert_width_multiplier=0.5,
@@ -109,52 +111,8 @@ def make_smolvla(folder: Path) -> PreTrainedPolicy:
     return SmolVLAPolicy(config)
 
 
-def _write_smolvlm(folder: Path) -> None:
-    from tokenizers import Tokenizer
-    from tokenizers.models import WordLevel
-    from transformers import Idefics3ImageProcessor, Idefics3Processor, PreTrainedTokenizerFast, SmolVLMConfig
-
-    special = ["<fake_token_around_image>", "<image>", "<end_of_utterance>", "<global-img>", "<unk>"]
-    words = {word: index for index, word in enumerate([*special, *(f"w{i}" for i in range(40))])}
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer(WordLevel(words, unk_token="<unk>")),
-        unk_token="<unk>",
-        pad_token="<unk>",
-        extra_special_tokens={
-            "fake_image_token": special[0],
-            "image_token": special[1],
-            "end_of_utterance_token": special[2],
-            "global_image_token": special[3],
-        },
-    )
-    Idefics3Processor(Idefics3ImageProcessor(), tokenizer).save_pretrained(folder)
-    SmolVLMConfig(
-        image_token_id=1,
-        scale_factor=2,
-        vision_config={
-            "hidden_size": 16,
-            "intermediate_size": 32,
-            "num_hidden_layers": 1,
-            "num_attention_heads": 2,
-            "image_size": 32,
-            "patch_size": 8,
-        },
-        text_config={
-            "model_type": "llama",
-            "hidden_size": 32,
-            "intermediate_size": 64,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "num_key_value_heads": 1,
-            "head_dim": 16,
-            "vocab_size": 64,
-            "pad_token_id": 0,
-        },
-    ).save_pretrained(folder)
-
-
 def make_pi(policy_type: str) -> PreTrainedPolicy:
-    """pi0 or pi0.5. LeRobot fixes PaliGemma's sizes in code: the tiny ones are put in while it is built."""
+    """pi0 or pi0.5; the tiny sizes are put in while it is built."""
     if policy_type == "pi0":
         from lerobot.policies.pi0 import modeling_pi0 as module
         from lerobot.policies.pi0.configuration_pi0 import PI0Config as Config
@@ -164,23 +122,6 @@ def make_pi(policy_type: str) -> PreTrainedPolicy:
         from lerobot.policies.pi05.configuration_pi05 import PI05Config as Config
         from lerobot.policies.pi05.modeling_pi05 import PI05Policy as Policy
 
-    width, build = 16, module.PaliGemmaForConditionalGenerationWithPiGemma
-
-    def build_tiny(config):
-        config.projection_dim = width
-        small = dict(
-            hidden_size=16,
-            intermediate_size=32,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            patch_size=16,
-            projection_dim=width,
-        )
-        for name, value in small.items():
-            setattr(config.vision_config, name, value)
-        return build(config)
-
-    sizes = module.GemmaConfig(width=width, depth=2, mlp_dim=32, num_heads=2, num_kv_heads=1, head_dim=8)
     config = Config(
         chunk_size=6,
         n_action_steps=4,
@@ -191,24 +132,19 @@ def make_pi(policy_type: str) -> PreTrainedPolicy:
         normalization_mapping=IDENTITY,
         **features(state=8, action=7),
     )
-    with (
-        mock.patch.object(module, "get_gemma_config", lambda _: sizes),
-        mock.patch.object(module, build.__name__, build_tiny),
-    ):
+    with mock.patch.multiple(module, **tiny(module)):
         policy = Policy(config)
-    with (
-        torch.no_grad()
-    ):  # pi0.5's adaptive norms start at zero, which stops gradients; a trained policy's do not
+    with torch.no_grad():  # pi0.5's adaptive norms start at zero: no gradient; a trained policy's do not
         for name, parameter in policy.named_parameters():
             if "norm.dense" in name:
                 parameter.add_(0.1 * torch.randn_like(parameter))
     return policy
 
 
-def make_policy(policy_type: str, folder: Path) -> PreTrainedPolicy:
-    """A tiny random policy; `folder` takes what LeRobot wants to read from disk."""
+def make_policy(policy_type: str) -> PreTrainedPolicy:
+    """A tiny random policy."""
     if policy_type == "smolvla":
-        return make_smolvla(folder)
+        return make_smolvla()
     return make_xvla() if policy_type == "xvla" else make_pi(policy_type)
 
 

@@ -1,11 +1,13 @@
 """The command line that the warm start gives to stock lerobot-train."""
 
+import json
 from pathlib import Path
 
 import pytest
 import yaml
 
 from pirl.experiment.config import load_experiment
+from tests.policies.tiny import save_xvla
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +42,47 @@ def test_any_setting_of_lerobot_train_can_be_given(stage, tmp_path):
     assert {"--use_policy_training_preset=false", "--optimizer.type=adamw", "--optimizer.lr=0.001"} <= set(
         words
     )
+
+
+def test_a_checkpoint_is_named_instead_of_a_type(stage, tmp_path):
+    path = tmp_path / "mine.yaml"
+    settings = {"type": "smolvla", "n_action_steps": 5}
+    path.write_text(yaml.safe_dump({"policy": {"path": "me/policy", "settings": settings}}))
+    flags = stage.policy_flags(load_experiment(path))
+    assert {"--policy.path=me/policy", "--policy.n_action_steps=5"} <= set(flags)
+    assert not [flag for flag in flags if flag.startswith("--policy.type")]
+
+
+def taken(stage, folder: Path, checkpoint: Path, **experiment) -> Path:
+    """Run the stage on a checkpoint that is taken as it is."""
+    path = folder / "mine.yaml"
+    simulation = {"chunk_size": 4, "cameras": ["agentview", "robot0_eye_in_hand"], "height": 32, "width": 32}
+    policy = {"path": str(checkpoint), "settings": {"type": "xvla", **experiment.pop("settings", {})}}
+    settings = {"policy": policy, "simulation": simulation, "warm_start": {"steps": 0}}
+    path.write_text(yaml.safe_dump(settings | experiment))
+    stage.main([f"--config={path}", f"--results={folder / 'results'}", "--dataset=unused"])
+    return folder / "results" / "warm_start" / "policy"
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    return save_xvla(tmp_path_factory.mktemp("checkpoint"))
+
+
+def test_a_checkpoint_taken_as_it_is_gets_the_settings(stage, checkpoint, tmp_path):
+    policy = taken(stage, tmp_path, checkpoint, settings={"num_denoising_steps": 3})
+    assert json.loads((policy / "config.json").read_text())["num_denoising_steps"] == 3
+    assert json.loads((checkpoint / "config.json").read_text())["num_denoising_steps"] == 4
+
+
+def test_a_checkpoint_of_another_type_is_refused(stage, checkpoint, tmp_path):
+    with pytest.raises(SystemExit, match=r"policy\.settings\.type: smolvla, .* of type xvla"):
+        taken(stage, tmp_path, checkpoint, settings={"type": "smolvla"})
+
+
+def test_a_checkpoint_that_the_simulator_does_not_suit_is_refused(stage, checkpoint, tmp_path):
+    with pytest.raises(SystemExit, match=r"policy\.settings\.n_action_steps: the policy executes 2 steps"):
+        taken(stage, tmp_path, checkpoint, settings={"n_action_steps": 2})
 
 
 def test_a_policy_is_a_folder_or_the_hubs(stage, tmp_path, monkeypatch):

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from pirl.experiment.recipes import demonstration_layout
+
 CONFIG_FILE = Path(os.path.relpath(workflow.configfiles[-1]))
 RUN = CONFIG_FILE.stem
 RESULTS = f"results/{RUN}"

@@ -3,7 +3,7 @@
 
 rule warm_start:
     input:
-        dataset=rules.demos.output.xvla,
+        dataset=rules.demos.output[demonstration_layout(config)],
         code=code("policies"),
         script=f"{SCRIPTS}/warm_start.py",
     output:

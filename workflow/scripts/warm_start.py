@@ -15,22 +15,32 @@ from typing import Any
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from lerobot.configs.policies import PreTrainedConfig
+from lerobot.envs.configs import LiberoEnv
 
-from pirl.experiment.recipes import WARM_START
+from pirl.experiment.recipes import WARM_START, environment_settings, policy_type
 from pirl.experiment.stage import stage, stage_parser
 from pirl.files import write_json_atomically
 from pirl.policies.export import export_policy
+from pirl.policies.fit import check_fit
+from pirl.policies.processing import PolicyProcessing
 from pirl.policies.tokenizer import TOKENIZER_DIR
+
+
+def policy_settings(experiment: dict[str, Any]) -> dict[str, str]:
+    """`policy.settings` as values of LeRobot's command line, without the type: a checkpoint knows it."""
+    settings = {key: value for key, value in experiment["policy"]["settings"].items() if key != "type"}
+    if settings.get("tokenizer_name") == "builtin":
+        settings["tokenizer_name"] = str(TOKENIZER_DIR)
+    return {key: _flag_value(value) for key, value in settings.items()}
 
 
 def policy_flags(experiment: dict[str, Any]) -> list[str]:
     """The `--policy.*` flags of lerobot-train."""
-    settings = dict(experiment["policy"]["settings"])
-    if settings.get("tokenizer_name") == "builtin":
-        settings["tokenizer_name"] = str(TOKENIZER_DIR)
-    flags = [f"--policy.{key}={_flag_value(value)}" for key, value in settings.items()]
     path = experiment["policy"]["path"]
-    return [*([f"--policy.path={path}"] if path else []), "--policy.push_to_hub=false", *flags]
+    origin = f"--policy.path={path}" if path else f"--policy.type={policy_type(experiment)}"
+    flags = [f"--policy.{key}={value}" for key, value in policy_settings(experiment).items()]
+    return [origin, "--policy.push_to_hub=false", *flags]
 
 
 def _flag_value(value: Any) -> str:
@@ -94,6 +104,24 @@ def locate(path: str) -> Path:
         ) from error
 
 
+def check(experiment: dict[str, Any], policy: Path) -> None:
+    """Refuse a policy that is not what the experiment says, or that its simulator does not suit.
+
+    Raises:
+        ValueError: naming the key.
+    """
+    config, expected = PreTrainedConfig.from_pretrained(policy), policy_type(experiment)
+    if config.type != expected:
+        raise ValueError(
+            f"policy.settings.type: {expected}, but policy.path holds a policy of type {config.type}"
+        )
+    environment = environment_settings(experiment, expected)
+    del environment["type"]
+    libero = LiberoEnv(**environment)
+    processing = PolicyProcessing(config, libero, pretrained_path=policy)
+    check_fit(config, processing, libero, experiment["simulation"]["chunk_size"])
+
+
 def main(args: list[str] | None = None) -> None:
     """Run the stage."""
     parser = stage_parser(__doc__.splitlines()[0])
@@ -108,10 +136,11 @@ def main(args: list[str] | None = None) -> None:
                     "warm_start.steps is 0 and policy.path is null: there is no policy to start from"
                 )
             source = locate(experiment["policy"]["path"])
+            overrides = [f"--{key}={value}" for key, value in policy_settings(experiment).items()]
         else:
             work_dir = arguments.work_dir or Path("runs") / experiment["run"] / WARM_START
-            source = clone(experiment, arguments.dataset, work_dir)
-        export_policy(source, results / WARM_START / "policy")
+            source, overrides = clone(experiment, arguments.dataset, work_dir), []
+        check(experiment, export_policy(source, results / WARM_START / "policy", overrides))
         write_json_atomically(
             results / WARM_START / "selected.json",
             {"selected_checkpoint": "last", "rule": "the only candidate", "candidates": []},
