@@ -24,8 +24,9 @@ CriticInputs = tuple[Tensor, Tensor]
 class UpdateBatch:
     """N decisions of complete episodes, in order.
 
-    A frozen encoder runs once per observation here; a trained one runs again in every minibatch. The critic's
-    input is of the policy before the update. Each of several processes encodes and keeps its own decisions.
+    A frozen encoder runs once per observation here; a trained one, or without `cache_encoder` any, runs again
+    in every minibatch. The critic's input is of the policy before the update. Each of several processes encodes
+    and keeps its own decisions.
 
     Attributes:
         executed: steps the environment executed, bool [N, H].
@@ -63,8 +64,7 @@ class UpdateBatch:
 
     def evaluate(self, rows: Tensor) -> Evaluation:
         """Log-prob and entropy of some decisions under the present policy."""
-        context = self._cached(rows) if self._contexts else self._encode("state", rows)
-        return self.policy.evaluate(context, self._stored(rows))
+        return self.policy.evaluate(self._context(rows), self._stored(rows))
 
     def critic_values(self, critic: Critic, rows: Tensor) -> Tensor:
         """V(s) of some decisions, with gradients for the critic alone."""
@@ -87,13 +87,14 @@ class UpdateBatch:
         self.policy.flow.eval()
         frozen = self.policy.flow.encoder_is_frozen
         keep_tokens = not frozen or self.config.critic_input == "action_tokens"
+        cached = frozen and self.config.cache_encoder
         contexts, inputs = [], []
         self._own = self.processes.own(torch.arange(self.size, device=self.device))
         log_prob = torch.zeros_like(self.executed, dtype=torch.float32)
         for rows in self.pieces(self._own):
             context = self._encode("state", rows)
             log_prob[rows] = self.policy.evaluate(context, self._stored(rows)).log_prob
-            if frozen:
+            if cached:
                 contexts.append(context)
             if keep_tokens:
                 inputs.append(self._inputs_of(context))
@@ -108,7 +109,9 @@ class UpdateBatch:
         observations = self.raw[which]  # type: ignore[literal-required]
         return self.policy.encode({key: value[rows.to(value.device)] for key, value in observations.items()})
 
-    def _cached(self, rows: Tensor) -> Context:
+    def _context(self, rows: Tensor) -> Context:
+        if not self._contexts:
+            return self._encode("state", rows)
         return {key: value[self._kept(rows)] for key, value in self._contexts.items()}
 
     def _kept(self, rows: Tensor) -> Tensor:
@@ -121,7 +124,7 @@ class UpdateBatch:
     def _critic_inputs(self, rows: Tensor) -> CriticInputs:
         if self._critic_tokens is not None:
             return self._critic_tokens[self._kept(rows)], self._critic_state[self._kept(rows)]
-        return self._inputs_of(self._cached(rows))
+        return self._inputs_of(self._context(rows))
 
     def _inputs_of(self, context: Context) -> CriticInputs:
         flow = self.policy.flow

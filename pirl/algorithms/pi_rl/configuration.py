@@ -146,6 +146,9 @@ class PiRLConfig(RLAlgorithmConfig):
     # `denoiser`: the observation encoder stays frozen and its features are computed once per update. `all`:
     # it trains too, at `encoder_lr_scale` of the rate; the policy's own freeze settings still hold.
     trainable: str = "denoiser"
+    # What a frozen encoder makes of an update's decisions is kept for its epochs; False encodes anew in every
+    # minibatch, where it does not fit into memory (pi0: 25 MB per decision).
+    cache_encoder: bool = True
     # Reference at 3 B parameters: 5e-6 and 1e-4.
     actor_lr: float = 1e-5
     critic_lr: float = 1e-3

@@ -45,10 +45,10 @@ def batch_of(algorithm) -> UpdateBatch:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("policy_type", TYPES)
-def test_ratio_is_one_before_the_first_step(policy_type, variant, tmp_path):
+def test_ratio_is_one_before_the_first_step(policy_type, variant):
     """The learner recomputes the actor's log-probs after serialisation and replay, with weights it sent."""
     torch.manual_seed(0)
-    policy = make_policy(policy_type, tmp_path)
+    policy = make_policy(policy_type)
     learner = make(variant, policy)
     actor = make(variant, copy.deepcopy(policy))
     actor.load_weights(bytes_to_state_dict(state_to_bytes(learner.get_weights())))
@@ -65,9 +65,9 @@ def test_ratio_is_one_before_the_first_step(policy_type, variant, tmp_path):
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("policy_type", TYPES)
 @pytest.mark.parametrize("trainable", ["denoiser", "all"])
-def test_gradients_reach_what_trains_and_nothing_else(policy_type, variant, trainable, tmp_path):
+def test_gradients_reach_what_trains_and_nothing_else(policy_type, variant, trainable):
     torch.manual_seed(0)
-    algorithm = make(variant, make_policy(policy_type, tmp_path), trainable=trainable)
+    algorithm = make(variant, make_policy(policy_type), trainable=trainable)
     batch = batch_of(algorithm)
     # The second move of the noise network: its first has a zero last layer, which stops the gradient.
     if algorithm.stochastic.noise is not None:
@@ -149,6 +149,19 @@ def test_dropout_or_augmentation_breaks_the_ratio(how):
         log_prob = batch.evaluate(rows).log_prob
     ratio = (log_prob - batch.info["log_prob"]).sum(-1).exp()
     assert ((ratio - 1).abs() > 1e-3).any()
+
+
+@pytest.mark.parametrize("critic_input", ["observation", "action_tokens"])
+def test_encoding_anew_changes_no_update(critic_input):
+    """`cache_encoder` trades memory for time and nothing else."""
+    weights = []
+    for cache in (True, False):
+        algorithm = make(cache_encoder=cache, critic_input=critic_input)
+        update(algorithm)
+        weights.append(algorithm.get_weights()["policy"] | algorithm.state_dict())
+    assert not batch_of(make(cache_encoder=False))._contexts
+    for name, tensor in weights[0].items():
+        assert torch.allclose(tensor, weights[1][name], atol=1e-6), name
 
 
 def test_update_switches_dropout_off_by_itself():
@@ -386,8 +399,8 @@ def test_critic_learns_during_its_warm_up_while_the_policy_rests():
     assert update(algorithm)["value/explained_variance"] > 0.5
 
 
-def test_settings_that_do_not_fit_the_policy_are_refused(tmp_path):
+def test_settings_that_do_not_fit_the_policy_are_refused():
     with pytest.raises(ValueError, match=r"noise_scale.*10 factors"):
         make(noise_scale=[1.0, 2.0])
     with pytest.raises(ValueError, match=r"sampler.*euler"):
-        make("flow_noise", make_policy("pi0", tmp_path), sampler="native")
+        make("flow_noise", make_policy("pi0"), sampler="native")
