@@ -1,7 +1,8 @@
-"""Files that are either complete or absent, and logs that may end in a torn line."""
+"""Files that are either complete or absent, logs that may end in a torn line, and what a folder holds."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -41,3 +42,15 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             break
     return lines
+
+
+def folder_hash(folder: Path) -> str:
+    """16 hex digits over the names and contents of all files below `folder`, Snakemake's own left out."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in Path(folder).rglob("*") if path.is_file()):
+        if path.name == ".snakemake_timestamp":
+            continue
+        digest.update(path.relative_to(folder).as_posix().encode())
+        with open(path, "rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]

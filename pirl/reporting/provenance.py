@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from pirl.files import folder_hash
 from pirl.tracking.revision import config_hash, git_dirty, git_sha
 
 PACKAGES = ("lerobot", "torch", "mujoco", "robosuite", "numpy", "transformers", "snakemake", "dvc", "mlflow")
@@ -38,16 +38,6 @@ def collect_provenance(experiment: Mapping[str, Any], dataset: Path | None = Non
     if dataset is not None and Path(dataset).is_dir():
         provenance["dataset_hash"] = folder_hash(Path(dataset))
     return provenance
-
-
-def folder_hash(folder: Path) -> str:
-    """16 hex digits over the names and contents of all files below `folder`."""
-    digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        digest.update(path.relative_to(folder).as_posix().encode())
-        with open(path, "rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:16]
 
 
 def cpu_model() -> str:
