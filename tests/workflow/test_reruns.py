@@ -9,7 +9,7 @@ import yaml
 
 from tests.workflow.project import snakemake
 
-TESTS = {"smoke_eval", "exact_eval", "suite_eval", "report"}
+TESTS = {"smoke_eval", "wide_eval", "exact_eval", "suite_eval", "report"}
 AFTER_TRAINING = {"select", *TESTS}
 EVERYTHING = {"demos", "replay", "warm_start", "train", *AFTER_TRAINING}
 
