@@ -1,11 +1,13 @@
 """Both front doors watch the same code and settings, so neither keeps a result the other calls outdated."""
 
 import re
+from pathlib import Path
 
 import pytest
 import yaml
 
 from pirl.experiment.config import PROJECT_ROOT
+from tests.workflow.clones import outputs
 
 RULES_OF_STAGE = {
     "demonstrations": ["demos"],
@@ -66,3 +68,15 @@ def test_every_existing_path_is_right():
         for path in stage["deps"]:
             if not path.startswith(("data/", "results/")):
                 assert (PROJECT_ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize("run", ["default", "smoke"])
+def test_shipped_configs_give_dvc_all_it_asks_for(run):
+    text = (PROJECT_ROOT / "dvc.yaml").read_text().replace("${run}", run)
+    settings = yaml.safe_load((PROJECT_ROOT / "configs" / f"{run}.yaml").read_text())
+    files = outputs(PROJECT_ROOT, run)
+    made = {*files, *(str(Path(path).parent) for path in files)}
+    for stage in yaml.safe_load(text)["stages"].values():
+        (params,) = stage["params"]
+        assert set(params[f"configs/{run}.yaml"]) <= set(settings)
+        assert {path for out in (*stage["outs"], *stage.get("metrics", [])) for path in out} <= made

@@ -19,6 +19,8 @@ rule report:
             f"{RESULTS}/report.html", caption="../report/report.rst", category="Report"
         ),
         json=f"{RESULTS}/report.json",
+        metrics=expand(f"{RESULTS}/{{policy}}/metrics.json", policy=POLICIES),
+        curves=expand(f"{RESULTS}/{{recipe}}/curve.csv", recipe=RECIPES),
         success=report(
             f"{RESULTS}/figures/success.svg",
             caption="../report/success.rst",

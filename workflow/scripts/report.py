@@ -15,6 +15,7 @@ from pirl.reporting.figures import all_figures
 from pirl.reporting.page import load_captions, render_page
 from pirl.reporting.provenance import collect_provenance
 from pirl.reporting.results import RunResults, load_results, report_json
+from pirl.reporting.tables import write_tables
 from pirl.tracking import RunTracker
 from pirl.tracking.sending import send_pending
 
@@ -22,14 +23,16 @@ CAPTIONS = Path(__file__).resolve().parents[1] / "report"
 
 
 def write_report(experiment: dict[str, Any], folder: Path, html: Path, json: Path) -> RunResults:
-    """Write `html`, `json`, and each figure as `<folder>/figures/<stem>.svg`."""
+    """Write `html`, `json`, each figure as `<folder>/figures/<stem>.svg`, and each recipe's tables."""
     train, seed = experiment["train"], experiment["seed"]
     results = load_results(folder, train["recipes"], range(seed, seed + train["seeds"]))
     provenance = collect_provenance(experiment, Path("data/demos") / experiment["run"] / "libero")
     page = render_page(experiment, results, provenance, load_captions(CAPTIONS))
     for stem, (title, canvas) in all_figures(results).items():
         write_text_atomically(folder / "figures" / f"{stem}.svg", canvas.render(title, standalone=True))
-    write_json_atomically(json, report_json(experiment, results, provenance))
+    report = report_json(experiment, results, provenance)
+    write_tables(folder, report["recipes"])
+    write_json_atomically(json, report)
     write_text_atomically(html, page)
     return results
 
