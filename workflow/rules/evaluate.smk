@@ -19,6 +19,7 @@ rule select:
     resources:
         mem_mb=6000,
         runtime=240,
+        gpu=GPUS,
     params:
         config=str(CONFIG_FILE),
         runs=RUNS,
@@ -45,6 +46,7 @@ rule smoke_eval:
     resources:
         mem_mb=6000,
         runtime=240,
+        gpu=GPUS,
     params:
         config=str(CONFIG_FILE),
         flags="",

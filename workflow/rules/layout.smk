@@ -26,6 +26,13 @@ if (
 ):
     PROTOCOLS.append("smoke_exact")
 SCRIPTS = "workflow/scripts"
+# A stage that runs a policy asks for one GPU when the experiment puts any policy on one.
+DEVICES = [
+    config["policy"]["settings"].get("device"),
+    config["train"]["policy"].get("device"),
+    config["train"]["sac"]["policy"].get("device"),
+]
+GPUS = int(any(str(device).startswith("cuda") for device in DEVICES))
 
 
 def code(*packages):

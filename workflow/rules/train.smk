@@ -19,6 +19,7 @@ rule train:
     resources:
         mem_mb=12000,
         runtime=720,
+        gpu=GPUS,
     params:
         config=str(CONFIG_FILE),
         runs=RUNS,

@@ -19,6 +19,7 @@ rule warm_start:
     resources:
         mem_mb=6000,
         runtime=240,
+        gpu=GPUS,
     params:
         config=str(CONFIG_FILE),
         runs=RUNS,
