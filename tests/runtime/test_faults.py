@@ -23,9 +23,12 @@ MIB = 2**20
 
 
 @contextmanager
-def process(module: str, path: Path, port: int, log: Path, *flags: str) -> Iterator[subprocess.Popen]:
+def process(
+    module: str, path: Path, port: int, log: Path, *flags: str, namespace: str | None = None
+) -> Iterator[subprocess.Popen]:
     """One process of the runtime in a group of its own, killed with all its children at the end."""
-    command = [sys.executable, "-m", f"pirl.runtime.{module}", "--config_path", str(path)]
+    command = ["ip", "netns", "exec", namespace] if namespace else []
+    command += [sys.executable, "-m", f"pirl.runtime.{module}", "--config_path", str(path)]
     with open(log, "ab") as output:
         started = subprocess.Popen(
             [*command, f"--transport.port={port}", *flags],
