@@ -34,9 +34,12 @@ TAKES_RUN_CONFIG = {"pirl.runtime.learner", "pirl.runtime.actor", "pirl.runtime.
 # What the shell does itself; test_names.py looks at the files.
 SHELL = {"cd", "cp", "export", "mkdir", "source"}
 PULL = "workflow/test_pull.py::test_pulled_artefacts_are_the_pushed_ones_and_leave_nothing_to_do"
+REPRO = "workflow/test_repro.py"
 # Commands that a test of tests/ runs.
 TESTED = {
     "git clone|dvc pull|dvc push": PULL,
+    "dvc (exp run|metrics diff|plots)": f"{REPRO}::test_an_experiment_trains_anew_and_is_compared_by_recipe",
+    "dvc metrics show": f"{REPRO}::test_metrics_stand_side_by_side",
     "pirl.doctor": "test_doctor.py::test_all_checks_pass_here_and_are_written",
     "pirl.demonstrations.cli": "demonstrations/test_cli.py::test_records_the_asked_episodes",
     "pirl.evaluation.push": "evaluation/test_push.py::test_only_the_policys_own_files_are_sent",

@@ -23,11 +23,11 @@ GROUPS = {name.split("/")[0] for name in METRICS}
 
 
 def strange_files(text: str) -> Iterator[str]:
-    """Paths of the repository; `path: symbol` and `path::test` name their path.
+    """Paths of the repository; `path: symbol`, `path::test` and `path:key=value` name their path.
 
     RUN and <run> stand for any, and what begins with my_ is the reader's.
     """
-    for word in re.split(r"::|: |[ =]", text):
+    for word in re.split(r"[: =]+", text):
         if word.startswith(tuple(f"{folder}/" for folder in FOLDERS)) and not re.search(
             r"[A-Z]{3}|[<>]|/my_", word
         ):
