@@ -68,7 +68,7 @@ def test_an_experiment_trains_anew_and_is_compared_by_recipe(project):
         assert json.loads((project / RESULTS / recipe / "train.json").read_text())["env_steps"] == 64
         assert {path.name for path in (folder / "checkpoints").iterdir()} == {"000064", "last"}
 
-    table = json.loads(run(project, "dvc", "metrics", "diff", "HEAD", "longer", "--json"))["diff"]
+    table = json.loads(run(project, "dvc", "metrics", "diff", "HEAD", "longer", "--json"))
     for recipe in RECIPES:
         steps = table[f"{RESULTS}/{recipe}/metrics.json"]["train.env_steps"]
         assert (steps["old"], steps["new"]) == (32, 64)
@@ -80,7 +80,7 @@ def test_an_experiment_trains_anew_and_is_compared_by_recipe(project):
 
 
 def test_metrics_stand_side_by_side(project):
-    shown = json.loads(run(project, "dvc", "metrics", "show", "--json"))["workspace"]["data"]
-    assert {Path(path).parent.name for path in shown} == set(POLICIES)
-    names = {frozenset(numbers["data"]["eval"]) for numbers in shown.values()}
+    (shown,) = json.loads(run(project, "dvc", "metrics", "show", "--json")).values()
+    assert {Path(path).parent.name for path in shown["data"]} == set(POLICIES)
+    names = {frozenset(numbers["data"]["eval"]) for numbers in shown["data"].values()}
     assert names == {frozenset(("smoke", "smoke_wide", "libero_object", "average"))}
