@@ -12,7 +12,7 @@ from tests.workflow.clones import commit, make_clone, outputs, run, snakemake, w
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 RECIPES = ["pi_rl_flow_noise", "pi_rl_flow_sde", "sac"]
-POLICIES = [*RECIPES, "warm_start"]
+POLICIES = [*RECIPES, "replay", "warm_start"]
 RESULTS = "results/tiny"
 
 

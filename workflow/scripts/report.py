@@ -31,7 +31,7 @@ def write_report(experiment: dict[str, Any], folder: Path, html: Path, json: Pat
     for stem, (title, canvas) in all_figures(results).items():
         write_text_atomically(folder / "figures" / f"{stem}.svg", canvas.render(title, standalone=True))
     report = report_json(experiment, results, provenance)
-    write_tables(folder, report["recipes"])
+    write_tables(folder, {"replay": report["replay"], **report["recipes"]})
     write_json_atomically(json, report)
     write_text_atomically(html, page)
     return results
