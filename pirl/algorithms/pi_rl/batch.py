@@ -25,8 +25,8 @@ class UpdateBatch:
     """N decisions of complete episodes, in order.
 
     A frozen encoder runs once per observation here; a trained one, or without `cache_encoder` any, runs again
-    in every minibatch. The critic's input is of the policy before the update. Each of several processes encodes
-    and keeps its own decisions.
+    in every minibatch. The critic's input is of the policy before the update. Each of several processes
+    encodes and keeps its own decisions.
 
     Attributes:
         executed: steps the environment executed, bool [N, H].
