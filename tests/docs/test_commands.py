@@ -151,6 +151,8 @@ def check(command: Quoted) -> None:
         run(["make", "--dry-run", "UV=uv", "PYTHON=python", *arguments], ROOT)  # spares the look-up
     elif program == "snakemake":
         run([str(BIN / "snakemake"), *arguments, "--dry-run"], ROOT)
+    elif program == "pirl.experiment":
+        run([sys.executable, "-m", program, *arguments], ROOT)
     elif program == "dvc" and arguments == ["repro"]:
         run([str(BIN / "dvc"), "repro", "--dry", "demonstrations"], ROOT)
     else:

@@ -37,7 +37,8 @@ def parse(base, tmp_path, monkeypatch):
     def parse(*overrides: str, peft: dict | None = None):
         settings = {
             "output_dir": str(tmp_path / "run"),
-            "env": {"type": "libero", "task": "libero_object"},
+            "env": {"type": "libero", "observation_height": 32, "observation_width": 32},
+            "rollout": {"chunk_size": 4},
             "policy": {"path": str(base)},
             "peft": {"r": 2, "lora_alpha": 4, "target_modules": TARGETS} if peft is None else peft,
             "algorithm": {"type": "pi_rl", "episodes_per_update": 4, "minibatch_size": 4, "actor_lr": 1e-2},
@@ -121,7 +122,7 @@ def test_an_adapter_without_targets_names_the_setting(parse):
 
 
 def test_smolvla_brings_its_own_targets(tmp_path):
-    policy = make_smolvla(tmp_path / "vlm")
+    policy = make_smolvla()
     policy.save_pretrained(tmp_path / "policy")
     config = PreTrainedConfig.from_pretrained(tmp_path / "policy")
     config.pretrained_path = tmp_path / "policy"

@@ -79,7 +79,7 @@ def test_an_old_checkpoint_acts_like_the_same_one_in_the_new_layout(folders):
     chunks = []
     for policy in loaded:
         torch.manual_seed(0)
-        chunks.append(policy(make_observation(policy.policy, 2)))
+        chunks.append(policy.policy.predict_action_chunk(make_observation(policy.policy, 2)))
     assert torch.equal(*chunks)
 
 

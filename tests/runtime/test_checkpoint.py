@@ -28,7 +28,8 @@ def parse(tmp_path, start_policy, monkeypatch):
         settings = {
             "output_dir": str(tmp_path / "run"),
             "seed": 0,
-            "env": {"type": "libero", "task": "libero_object"},
+            "env": {"type": "libero", "observation_height": 32, "observation_width": 32},
+            "rollout": {"chunk_size": 4},
             "policy": {"path": str(start_policy)},
             "algorithm": {"type": "pi_rl", "episodes_per_update": 4, "minibatch_size": 4, **algorithm},
             "budget": {"env_steps": 1000},

@@ -90,9 +90,9 @@ def test_gradients_reach_what_trains_and_nothing_else(policy_type, variant, trai
 
 
 @pytest.mark.parametrize("policy_type", TYPES)
-def test_activation_checkpointing_keeps_gradients_and_saves_memory(policy_type, tmp_path):
+def test_activation_checkpointing_keeps_gradients_and_saves_memory(policy_type):
     torch.manual_seed(0)
-    policy = make_policy(policy_type, tmp_path)
+    policy = make_policy(policy_type)
     gradients, kept = [], []
     for recompute in (False, True):
         algorithm = make(
@@ -116,8 +116,8 @@ def test_activation_checkpointing_keeps_gradients_and_saves_memory(policy_type, 
 
 
 @pytest.mark.parametrize("policy_type", ["smolvla", "xvla"])
-def test_a_frozen_encoder_stays_as_it_is_and_runs_once_per_decision(policy_type, tmp_path):
-    algorithm = make("flow_sde", make_policy(policy_type, tmp_path), actor_lr=1e-2, critic_warmup_epochs=0)
+def test_a_frozen_encoder_stays_as_it_is_and_runs_once_per_decision(policy_type):
+    algorithm = make("flow_sde", make_policy(policy_type), actor_lr=1e-2, critic_warmup_epochs=0)
     before = {name: tensor.clone() for name, tensor in algorithm.policy.state_dict().items()}
     encoder = {
         id(p) for module in algorithm.flow.encoder() for p in (*module.parameters(), *module.buffers())
