@@ -92,7 +92,7 @@ def run_settings(
             "workers": simulation["workers"],
             "synchronous": train["synchronous"] and recipe != "sac",
         },
-        "budget": {"env_steps": train["env_steps"], "checkpoints": train["checkpoints"]},
+        "budget": {key: train[key] for key in ("env_steps", "stop_at_success", "checkpoints")},
         "buffer": train["buffer"],
     }
     if recipe == "sac":

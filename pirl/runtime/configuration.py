@@ -24,6 +24,7 @@ from lerobot.utils.constants import CHECKPOINTS_DIR, LAST_CHECKPOINT_LINK, PRETR
 import pirl.algorithms  # noqa: F401  (registers the `pi_rl` algorithm)
 from pirl.envs.starts import START_KINDS
 from pirl.policies.pickled import refuse_pickles
+from pirl.runtime.supervisor import STALL_S
 from pirl.runtime.tls import TlsConfig, check_exposure
 
 if TYPE_CHECKING:
@@ -93,13 +94,15 @@ class BudgetConfig:
 
     # Control steps ingested by the learner before the run ends.
     env_steps: int = 20_000
+    # End earlier, once this share of the latest 50 episodes succeeded under exploration noise; null: never.
+    stop_at_success: float | None = None
     # Checkpoints written over the run, evenly spaced in environment steps; the last is always written.
     checkpoints: int = 4
     # Checkpoints kept: the newest `keep_last` (null: all) and the `keep_best` by rollout success.
     keep_last: int | None = None
     keep_best: int = 1
     # Abort when neither an environment step nor an update happened for this long.
-    stall_s: float = 600.0
+    stall_s: float = STALL_S
 
 
 @dataclass
@@ -189,6 +192,9 @@ class OnlineTrainConfig(TrainRLServerPipelineConfig):
         ):
             if value < 1:
                 raise ConfigError(f"{key}: must be at least 1, got {value}")
+        stop_at_success = self.budget.stop_at_success
+        if stop_at_success is not None and not 0 < stop_at_success <= 1:
+            raise ConfigError(f"budget.stop_at_success: must be above 0, at most 1, got {stop_at_success}")
         try:
             check_exposure(self.transport.host, self.transport.tls, self.transport.insecure)
         except ValueError as error:

@@ -87,6 +87,14 @@ class Intake:
             self._take_interaction(self.interaction_queue.get())
         return taken > 0
 
+    def succeeds(self, share: float | None) -> bool:
+        """Whether at least this share of a whole window's episodes succeeded; never for None."""
+        return (
+            share is not None
+            and len(self.counters.recent) == self.window
+            and self.recent_success_rate >= share
+        )
+
     @property
     def recent_success_rate(self) -> float:
         """Success under exploration noise over the latest episodes; NaN before the first."""

@@ -83,7 +83,7 @@ class Learner:
         self._stop.set()
 
     def run(self) -> None:
-        """Serve and train until the budget of environment steps is used up.
+        """Serve and train until the budget of environment steps is used up, or success is reached.
 
         Raises:
             OSError: when the port is taken.
@@ -161,7 +161,9 @@ class Learner:
         self._history.log_update(self._intake, self._updates, stats, time.perf_counter() - began)
 
     def _done(self) -> bool:
-        return self._intake.counters.env_steps >= self._config.budget.env_steps and not self._owed_updates()
+        budget = self._config.budget
+        spent = self._intake.counters.env_steps >= budget.env_steps
+        return (spent or self._intake.succeeds(budget.stop_at_success)) and not self._owed_updates()
 
     def _publish_if_newer(self) -> None:
         if self._updates != self._published_updates:

@@ -34,6 +34,7 @@ TERM_GRACE_S = 30.0
 POLL_S = 0.5
 MAX_RESTARTS = 3
 LEARNER_START_S = 300.0
+# Unless `budget.stall_s` says otherwise.
 STALL_S = 600.0
 # Seconds the leading learner process has to say why it ends, once another one has ended.
 LAST_WORDS_S = 5.0
@@ -82,8 +83,10 @@ def _own_settings(settings: dict[str, Any], overrides: list[str]) -> argparse.Na
     parser.add_argument("--actors", type=int, default=settings.get("actors", 1))
     parser.add_argument("--learner_processes", type=int, default=settings.get("learner_processes", 1))
     parser.add_argument("--learner_threads", type=int, default=settings.get("learner_threads", 2))
-    env_steps = settings.get("budget", {}).get("env_steps", 0)
-    parser.add_argument("--budget.env_steps", dest="env_steps", type=int, default=env_steps)
+    budget = settings.get("budget", {})
+    parser.add_argument("--budget.env_steps", dest="env_steps", type=int, default=budget.get("env_steps", 0))
+    stall_s = budget.get("stall_s", STALL_S)
+    parser.add_argument("--budget.stall_s", dest="stall_s", type=float, default=stall_s)
     return parser.parse_known_args(overrides)[0]
 
 
@@ -109,7 +112,6 @@ class Supervisor:
         overrides: list[str] | None = None,
         *,
         max_restarts: int = MAX_RESTARTS,
-        stall_s: float = STALL_S,
         progress: bool = True,
         learner_module: str = LEARNER_MODULE,
         actor_module: str = ACTOR_MODULE,
@@ -123,7 +125,7 @@ class Supervisor:
         self._learner_threads = settings.learner_threads
         self._budget = settings.env_steps
         self._restarts_left = max_restarts
-        self._stall_s = stall_s
+        self._stall_s = settings.stall_s
         self._progress = progress
         self._learner_module, self._actor_module = learner_module, actor_module
         self._children: dict[str, Child] = {}

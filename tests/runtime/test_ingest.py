@@ -47,6 +47,15 @@ def test_counts_steps_episodes_and_recent_success(intake):
     assert len(intake.buffer) == 6
 
 
+def test_success_is_reached_by_a_whole_window_only(intake):
+    reached = []
+    for episode, success in enumerate([True, True, False]):
+        intake.transition_queue.put(make_episode(0, episode, success=success))
+        intake.take(timeout=0.0)
+        reached.append((intake.succeeds(0.9), intake.succeeds(0.5), intake.succeeds(None)))
+    assert reached == [(False, False, False), (True, True, False), (False, True, False)]
+
+
 def test_a_repeated_episode_is_dropped(intake):
     for actor, episode in [(0, 0), (1, 0), (0, 0)]:
         intake.transition_queue.put(make_episode(actor, episode))

@@ -168,7 +168,7 @@ def test_overrides_count_for_the_supervisor_too(tmp_path, flags):
 
 def test_a_stall_ends_the_run(tmp_path):
     with pytest.raises(TrainingFailed, match="no environment step and no update for 2 s"):
-        supervise(tmp_path, "stall", stall_s=2.0)
+        supervise(tmp_path, "stall", overrides=["--budget.stall_s=2"])
     assert_no_orphans(tmp_path)
 
 
