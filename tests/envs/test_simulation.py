@@ -1,5 +1,8 @@
 """The simulation: fidelities agree, starts repeat, looking changes nothing, bad input is refused."""
 
+import subprocess
+import sys
+
 import mujoco
 import numpy as np
 import pytest
@@ -123,6 +126,27 @@ def test_an_episode_does_not_depend_on_the_one_before(fast):
         for _ in range(8):
             fast.step(np.ones(7))  # closes the gripper
     np.testing.assert_array_equal(*finals)
+
+
+MEMORY_OF_TASKS = """
+from pirl.envs.simulation import LiberoSimulation
+from pirl.envs.starts import Start
+
+simulations = []
+for task_id in (0, 3):
+    simulations.append(LiberoSimulation("libero_object", task_id, fidelity="fast", height=64, width=64))
+    simulations[-1].reset(Start("sampled", seed=0))
+    simulations[-1].observe()
+    status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+    print(int(status["RssAnon"].split()[0]) // 1024)
+"""
+
+
+def test_a_further_task_costs_half_a_gibibyte_at_most():
+    """Building a scene frees as much as it keeps; without giving that back a task costs 650 MiB."""
+    ran = subprocess.run([sys.executable, "-c", MEMORY_OF_TASKS], capture_output=True, text=True, check=True)
+    one, two = map(int, ran.stdout.split()[-2:])
+    assert two - one < 512
 
 
 def test_looking_does_not_disturb_the_physics(fast):
