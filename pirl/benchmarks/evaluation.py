@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument(
         "--policy", type=Path, help="policy folder; default: the warm start in results/<run>/"
     )
-    parser.add_argument("--episodes", type=int, default=5, help="official states per task")
+    parser.add_argument("--episodes", type=int, default=10, help="official states per task")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("results/bench/evaluation.json"))
     parser.add_argument("--ours-into", type=Path, help=argparse.SUPPRESS)
