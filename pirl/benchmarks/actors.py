@@ -10,7 +10,6 @@ decides how far one learner reaches; efficiency is the rate over N times the rat
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import multiprocessing
@@ -30,6 +29,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from pirl.benchmarks.options import chosen_policy, policy_parser
 from pirl.experiment.config import load_experiment
 from pirl.experiment.recipes import run_settings
 from pirl.files import read_json_lines, write_json_atomically
@@ -49,22 +49,14 @@ THREADS_PER_PROCESS = 8
 
 def main() -> None:
     """Measure, print two tables, write the figures."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--config", type=Path, default=Path("configs/smoke.yaml"))
-    parser.add_argument(
-        "--policy", type=Path, help="policy folder; default: the warm start in results/<run>/"
-    )
+    parser = policy_parser(__doc__)
     parser.add_argument("--env-steps", type=int, default=6000, help="of each real run")
     parser.add_argument("--runs", type=int, default=3, help="of one and of two real actors, in turn")
     parser.add_argument("--latency", type=float, default=2.0, help="seconds of a simulated episode")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each simulated measurement")
     parser.add_argument("--out", type=Path, default=Path("results/bench/actors.json"))
     arguments = parser.parse_args()
-    policy = arguments.policy or Path("results") / arguments.config.stem / "warm_start" / "policy"
-    if not (policy / "config.json").is_file():
-        parser.error(f"--policy: no policy in {policy}; `make smoke` makes one")
+    policy = chosen_policy(parser, arguments)
     logging.disable(logging.WARNING)
     simulated = [
         simulate(count, arguments.latency, arguments.seconds) for count in track(ACTORS, "simulated")

@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from pirl.benchmarks.options import chosen_policy, policy_parser
 from pirl.evaluation.plan import smoke_plan
 from pirl.evaluation.run import evaluate_policy
 from pirl.experiment.config import load_experiment
@@ -32,21 +33,13 @@ from pirl.files import write_json_atomically
 
 def main() -> None:
     """Measure, print a table, write the figures."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--config", type=Path, default=Path("configs/smoke.yaml"))
-    parser.add_argument(
-        "--policy", type=Path, help="policy folder; default: the warm start in results/<run>/"
-    )
+    parser = policy_parser(__doc__)
     parser.add_argument("--episodes", type=int, default=10, help="official states per task")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("results/bench/evaluation.json"))
     parser.add_argument("--ours-into", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    policy = arguments.policy or Path("results") / arguments.config.stem / "warm_start" / "policy"
-    if not (policy / "config.json").is_file():
-        parser.error(f"--policy: no policy in {policy}; `make smoke` makes one")
+    policy = chosen_policy(parser, arguments)
     experiment = _experiment(arguments.config, arguments.episodes)
     if arguments.ours_into:
         evaluate_policy(

@@ -14,7 +14,6 @@ decisions per forward pass (`batch`) and their share of all environments (`fill`
 
 from __future__ import annotations
 
-import argparse
 import heapq
 import logging
 import random
@@ -36,6 +35,7 @@ from torch import Tensor
 from pirl.algorithms import PiRLConfig
 from pirl.algorithms.acting import ActionSampler, Decision, make_action_sampler
 from pirl.algorithms.factory import make_algorithm
+from pirl.benchmarks.options import chosen_policy, policy_parser
 from pirl.envs.chunk_env import LiberoChunkEnv
 from pirl.envs.starts import Start
 from pirl.envs.workers import EnvWorkers, WorkerResult
@@ -212,21 +212,17 @@ class Bench:
 
 def main(args: list[str] | None = None) -> None:
     """Measure, print tables, write the figures."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--policy", type=Path, default=Path("results/smoke/warm_start/policy"))
+    parser = policy_parser(__doc__)
     parser.add_argument("--environments", type=int, nargs="+", default=[1, 2, 4, 8, 16])
     parser.add_argument("--libero", type=int, nargs="*", default=[1, 2], help="numbers of real environments")
     parser.add_argument("--latency", type=float, default=0.5, help="mean seconds of a simulated chunk")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement")
     parser.add_argument("--out", type=Path, default=Path("results/bench/rollouts.json"))
     options = parser.parse_args(args)
-    if not (options.policy / "config.json").is_file():
-        parser.error(f"--policy: no policy in {options.policy}; `make smoke` makes one")
+    policy = chosen_policy(parser, options)
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)  # as an actor does
-    bench, seconds, latency = Bench(options.policy), options.seconds, options.latency
+    bench, seconds, latency = Bench(policy), options.seconds, options.latency
     figures: dict[str, Any] = {
         "device": bench.device,
         "parameters": bench.parameters,

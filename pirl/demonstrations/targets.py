@@ -14,8 +14,7 @@ from pirl.demonstrations.layouts import libero_to_target
 from pirl.demonstrations.recording import ATTEMPTS
 from pirl.envs.simulation import LiberoSimulation
 from pirl.envs.starts import Start
-
-Task = tuple[str, int]
+from pirl.envs.workers import Task
 
 
 def record_targets(

@@ -1,5 +1,6 @@
 """A clone of the project as a user has one: a git repository with the real workflow and nothing made yet."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -51,6 +52,15 @@ def snakemake(folder: Path, config: str, *flags: str) -> str:
 def outputs(folder: Path, config: str) -> list[str]:
     """Paths of all files and folders that the pipeline makes."""
     return [line.split("\t")[0] for line in snakemake(folder, config, "--summary").splitlines()[1:]]
+
+
+def write_outputs(folder: Path, config: str) -> None:
+    """A file with contents of its own in the place of every output, as if the pipeline had run."""
+    for name in outputs(folder, config):
+        output = folder / name
+        file = output if output.suffix else output / "file.bin"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps({"noise": os.urandom(200).hex(), "name": name}))
 
 
 def commit(folder: Path, message: str) -> None:

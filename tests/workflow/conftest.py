@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from tests.workflow.project import finished_project
+from tests.workflow.clones import make_clone, snakemake, write_outputs
 
 SCRIPTS = Path(__file__).parents[2] / "workflow" / "scripts"
 
@@ -28,5 +28,8 @@ def load_stage() -> Callable[[str], ModuleType]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
-    """A finished smoke pipeline; its outputs are empty."""
-    return finished_project(tmp_path_factory.mktemp("project"))
+    """A clone whose smoke pipeline looks as if it had just been run; what it made means nothing."""
+    folder = make_clone(tmp_path_factory.mktemp("project"))
+    write_outputs(folder, "smoke")
+    snakemake(folder, "smoke", "--touch")
+    return folder

@@ -1,11 +1,9 @@
 """What one clone pushes with DVC, another pulls byte for byte, and Snakemake takes it for its own."""
 
 import hashlib
-import json
-import os
 from pathlib import Path
 
-from tests.workflow.clones import commit, make_clone, outputs, run, snakemake
+from tests.workflow.clones import commit, make_clone, run, snakemake, write_outputs
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -20,11 +18,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 def test_pulled_artefacts_are_the_pushed_ones_and_leave_nothing_to_do(tmp_path):
     author, remote = make_clone(tmp_path / "author"), tmp_path / "remote"
-    for number, name in enumerate(outputs(author, "default")):
-        output = author / name
-        file = output if output.suffix else output / "file.bin"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps({"noise": os.urandom(200).hex(), "number": number}))
+    write_outputs(author, "default")
     run(author, "dvc", "remote", "add", "--default", "shelf", str(remote))
     run(author, "dvc", "commit", "--force")
     run(author, "dvc", "push")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.workflow.project import snakemake
+from tests.workflow.clones import snakemake
 
 TESTS = {"smoke_eval", "wide_eval", "exact_eval", "suite_eval", "report"}
 AFTER_TRAINING = {"select", *TESTS}
@@ -16,7 +16,9 @@ EVERYTHING = {"demos", "replay", "warm_start", "train", *AFTER_TRAINING}
 
 def planned(project: Path) -> set[str]:
     """Rules of the jobs that a dry run lists."""
-    found = re.search(r"^job +count\n[- ]+\n(.*?)^total", snakemake(project, "--dry-run"), re.M | re.S)
+    found = re.search(
+        r"^job +count\n[- ]+\n(.*?)^total", snakemake(project, "smoke", "--dry-run"), re.M | re.S
+    )
     return {line.split()[0] for line in found[1].splitlines()} - {"all"} if found else set()
 
 
@@ -56,7 +58,7 @@ def test_further_seeds_are_trained_selected_and_tested_in_folders_of_their_own(p
     experiment = yaml.safe_load((project / "configs" / "smoke.yaml").read_text())
     experiment["train"] |= {"seeds": 3, "recipes": ["sac"]}
     (project / "configs" / "seeds.yaml").write_text(yaml.safe_dump(experiment))
-    plan = snakemake(project, "--configfile", "configs/seeds.yaml", "--dry-run")
+    plan = snakemake(project, "seeds", "--dry-run")
     counts = dict(re.findall(r"^(\w+) +(\d+)$", plan, re.M))
     assert (counts["train"], counts["select"]) == ("3", "3")
     assert counts["suite_eval"] == "5"  # and replay, and the warm start

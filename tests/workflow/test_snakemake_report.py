@@ -6,7 +6,7 @@ from pirl.reporting.figures import all_figures
 from pirl.reporting.page import load_captions
 from pirl.reporting.results import load_results
 from tests.reporting.made_results import make_results
-from tests.workflow.project import ROOT, snakemake
+from tests.workflow.clones import ROOT, snakemake
 
 
 def test_every_figure_is_in_the_workflows_report_with_its_caption(project, tmp_path, browser):
@@ -15,7 +15,7 @@ def test_every_figure_is_in_the_workflows_report_with_its_caption(project, tmp_p
     for stem, (title, canvas) in figures.items():
         svg = canvas.render(title, standalone=True)
         (project / "results" / "smoke" / "figures" / f"{stem}.svg").write_text(svg)
-    snakemake(project, "--report", "report.html")
+    snakemake(project, "smoke", "--report", "report.html")
     text = (project / "report.html").read_text()
     captions = load_captions(ROOT / "workflow" / "report")
     for name in ("report", "workflow", *figures):
