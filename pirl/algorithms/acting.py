@@ -12,6 +12,8 @@ from torch import Tensor
 
 # LIBERO's own action: position 3, rotation 3, gripper 1.
 LIBERO_ACTION_DIM = 7
+# Name under which a transition carries the simulator's own view of the scene.
+SCENE_STATE = "scene_state"
 
 
 @dataclass
@@ -26,6 +28,7 @@ class ActionSampler(Protocol):
     """Draws exploratory decisions."""
 
     chunk_size: int  # H, executed steps per decision
+    needs_scene_state: bool  # whether the simulator's own view travels with its decisions
 
     def act(self, observation: dict[str, Tensor]) -> Decision:
         """Decide for B preprocessed observations; no gradients."""
@@ -47,6 +50,8 @@ def make_action_sampler(algorithm: RLAlgorithm) -> ActionSampler:
 
 class GaussianActorSampler:
     """SAC's squashed Gaussian, whose action vector is a flattened chunk of H steps of D dims."""
+
+    needs_scene_state = False
 
     def __init__(self, algorithm: RLAlgorithm, step_dims: int = LIBERO_ACTION_DIM) -> None:
         config = algorithm.policy.config

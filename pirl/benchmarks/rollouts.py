@@ -59,6 +59,7 @@ class CountedSampler:
 
     def __post_init__(self) -> None:
         self.chunk_size = self.sampler.chunk_size
+        self.needs_scene_state = self.sampler.needs_scene_state
 
     def act(self, observation: dict[str, Tensor]) -> Decision:
         decision = self.sampler.act(observation)
@@ -68,6 +69,8 @@ class CountedSampler:
 
 class WaitingSampler:
     """An accelerator that takes `forward_s` for any batch and repeats one recorded decision."""
+
+    needs_scene_state = False
 
     def __init__(self, decision: Decision, forward_s: float) -> None:
         self._decision, self._forward_s = decision, forward_s

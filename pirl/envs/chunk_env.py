@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from pirl.envs.scene_state import SceneState
 from pirl.envs.simulation import ACTION_DIM, IMAGE_NAMES, LiberoSimulation
 from pirl.envs.starts import Start
 from pirl.envs.tasks import get_task
@@ -38,6 +39,7 @@ class LiberoChunkEnv(gym.Env):
         chunk_size: int,
         max_steps: int | None = None,
         kept: int | None = None,
+        scene_state: bool = False,
         **simulation_settings: Any,
     ) -> None:
         """Describe the environment; nothing is built yet.
@@ -48,6 +50,7 @@ class LiberoChunkEnv(gym.Env):
             max_steps: episode cap in control steps; null takes each suite's own.
             kept: simulations that stay built, half a gigabyte each; the least recently used makes room. None
                 keeps all.
+            scene_state: whether `info` brings the simulator's own view, `scene_state` float32 [SCENE_DIM].
             simulation_settings: passed to `LiberoSimulation`.
         """
         if not tasks:
@@ -59,8 +62,10 @@ class LiberoChunkEnv(gym.Env):
         self._max_steps = max_steps
         self._kept = kept or len(self._tasks)
         self._settings = simulation_settings
+        self._with_scene_state = scene_state
         self._simulations: dict[Task, LiberoSimulation] = {}
         self._simulation: LiberoSimulation | None = None
+        self._scene_state: SceneState | None = None
         self._env_steps = 0
         height, width = simulation_settings.get("height", 256), simulation_settings.get("width", 256)
         cameras = simulation_settings.get("cameras", tuple(IMAGE_NAMES))
@@ -97,10 +102,11 @@ class LiberoChunkEnv(gym.Env):
         task = tuple(options.get("task", self._tasks[0]))
         start = options.get("start") or Start("sampled", seed=int(self.np_random.integers(2**31)))
         self._simulation = self._open(task)
+        self._scene_state = SceneState(self._simulation) if self._with_scene_state else None
         self._simulation.reset(start)
         self._env_steps = 0
         info = {"task": task, "start": start.to_dict(), "is_success": False, "env_steps": 0}
-        return self._simulation.observe(), info
+        return self._simulation.observe(), info | self._privileged()
 
     def step(self, action: np.ndarray) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         """Execute a chunk [n, 7] with 1 <= n <= chunk_size; stops at success or at the cap.
@@ -133,7 +139,7 @@ class LiberoChunkEnv(gym.Env):
             "success_step": self._env_steps if success else None,
             "env_steps": self._env_steps,
         }
-        return self._simulation.observe(), float(success), success, truncated, info
+        return self._simulation.observe(), float(success), success, truncated, info | self._privileged()
 
     def render(self) -> np.ndarray:  # type: ignore[override]
         """The first camera, upright, uint8 [H, W, 3]."""
@@ -146,6 +152,12 @@ class LiberoChunkEnv(gym.Env):
         for simulation in self._simulations.values():
             simulation.close()
         self._simulations.clear()
+
+    def _privileged(self) -> dict[str, Any]:
+        if self._simulation is None or self._scene_state is None:
+            return {}
+        limit = self._max_steps or self._simulation.task.max_steps
+        return {"scene_state": self._scene_state.read(self._env_steps / limit)}
 
     def _open(self, task: Task) -> LiberoSimulation:
         if task not in self._tasks:

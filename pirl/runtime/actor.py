@@ -61,6 +61,7 @@ class Actor:
         tasks = [(config.env.task, task_id) for task_id in config.rollout.task_ids]
         rollout = config.rollout
         first_episode = config.incarnation * EPISODES_PER_INCARNATION
+        sampler = make_action_sampler(agent.algorithm)
         workers = EnvWorkers(
             rollout.workers,
             tasks,
@@ -71,10 +72,11 @@ class Actor:
             width=config.env.observation_width,
             control_mode=config.env.control_mode,
             cameras=config.cameras,
+            scene_state=sampler.needs_scene_state,
         )
         try:
             collector = EpisodeCollector(
-                make_action_sampler(agent.algorithm),
+                sampler,
                 agent.processing,
                 workers,
                 cycle_starts(

@@ -14,7 +14,7 @@ import torch
 from lerobot.utils.transition import Transition
 from torch import Tensor
 
-from pirl.algorithms.acting import ActionSampler
+from pirl.algorithms.acting import SCENE_STATE, ActionSampler
 from pirl.envs.starts import Start, StartKind
 from pirl.envs.tasks import get_task
 from pirl.envs.workers import EnvWorkers, WorkerResult
@@ -43,6 +43,7 @@ class _Slot:
     start: Start
     began: float
     observation: dict[str, Any] | None = None
+    scene_state: np.ndarray | None = None
     transitions: list[Transition] = field(default_factory=list)
     result: WorkerResult | None = None
 
@@ -109,6 +110,7 @@ class EpisodeCollector:
                     slots[result.worker] = self._begin(result.worker)
                     continue
                 slots[result.worker].observation = result.observation
+                slots[result.worker].scene_state = result.info.get("scene_state")
                 slots[result.worker].result = result if result.event == "step" else None
                 ready.append(result.worker)
             if not ready:
@@ -182,6 +184,8 @@ class EpisodeCollector:
         }
         complementary = {key: value.detach().to("cpu", torch.float32).clone() for key, value in info.items()}
         complementary |= {key: torch.tensor([float(value)]) for key, value in numbers.items()}
+        if slot.scene_state is not None:
+            complementary[SCENE_STATE] = torch.from_numpy(slot.scene_state)[None]
         return Transition(
             state={key: value.to("cpu").clone() for key, value in state.items()},
             action=action.detach().reshape(1, -1).to("cpu", torch.float32).clone(),

@@ -9,8 +9,9 @@ import torch
 from lerobot.utils.transition import Transition
 from torch import Tensor
 
-from pirl.algorithms.acting import make_action_sampler
+from pirl.algorithms.acting import SCENE_STATE, make_action_sampler
 from pirl.envs.chunk_env import LiberoChunkEnv
+from pirl.envs.scene_state import SCENE_DIM
 from pirl.envs.tasks import get_task
 from pirl.runtime.agent import Agent
 from pirl.runtime.configuration import OnlineTrainConfig
@@ -72,15 +73,19 @@ def transition_schema(config: OnlineTrainConfig, agent: Agent) -> TransitionSche
     environment.observation_space.seed(0)
     instruction = get_task(*task).language
     state = agent.processing.encode([environment.observation_space.sample()], [instruction])
+    sampler = make_action_sampler(agent.algorithm)
     with torch.random.fork_rng():
-        decision = make_action_sampler(agent.algorithm).act(state)
+        decision = sampler.act(state)
+    info = _shapes(decision.complementary_info) | dict.fromkeys(NUMBERS, (1,))
+    if sampler.needs_scene_state:
+        info[SCENE_STATE] = (1, SCENE_DIM)
     max_steps = config.rollout.max_steps or max(
         get_task(task[0], i).max_steps for i in config.rollout.task_ids
     )
     return TransitionSchema(
         state=_shapes(state),
         action=(1, decision.action.numel()),
-        complementary_info=_shapes(decision.complementary_info) | dict.fromkeys(NUMBERS, (1,)),
+        complementary_info=info,
         chunk_size=config.rollout.chunk_size,
         max_decisions=-(-max_steps // config.rollout.chunk_size),
     )

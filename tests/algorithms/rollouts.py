@@ -9,6 +9,8 @@ from lerobot.rl.buffer import ReplayBuffer
 from lerobot.transport.utils import bytes_to_transitions, transitions_to_bytes
 from torch import Tensor
 
+from pirl.algorithms.acting import SCENE_STATE
+from pirl.envs.scene_state import SCENE_DIM
 from tests.policies.tiny import make_observation
 
 
@@ -35,7 +37,8 @@ def record_episodes(
                 "decision_index": index,
                 "actor_id": actor_id,
             }
-            info: dict[str, Tensor] = decision.complementary_info | {
+            scene = {SCENE_STATE: torch.rand(1, SCENE_DIM)} if algorithm.needs_scene_state else {}
+            info: dict[str, Tensor] = decision.complementary_info | scene | {
                 key: torch.tensor([float(value)]) for key, value in numbers.items()
             }
             transitions.append(

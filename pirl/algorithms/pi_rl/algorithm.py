@@ -20,12 +20,13 @@ from pirl.algorithms.acting import Decision
 from pirl.algorithms.pi_rl.advantages import explained_variance, normalise
 from pirl.algorithms.pi_rl.batch import UpdateBatch, estimate_advantages
 from pirl.algorithms.pi_rl.configuration import PiRLConfig
-from pirl.algorithms.pi_rl.networks import Critic
+from pirl.algorithms.pi_rl.networks import Critic, SceneCritic
 from pirl.algorithms.pi_rl.optimisation import ImitationLoss, Means, PPOOptimisation
 from pirl.algorithms.pi_rl.optimizers import Group, actor_groups, make_optimizer, schedule_factor
 from pirl.algorithms.pi_rl.rollouts import RolloutIterator, RolloutReader
 from pirl.algorithms.pi_rl.stochastic_policy import StochasticPolicy
 from pirl.algorithms.processes import Processes
+from pirl.envs.scene_state import SCENE_DIM
 from pirl.policies.registry import make_flow_policy
 
 
@@ -59,7 +60,7 @@ class PiRLAlgorithm(RLAlgorithm):
         if config.activation_checkpointing:
             self.flow.recompute_activations()
         self.stochastic = StochasticPolicy(self.flow, config, device)
-        self.critic: Critic | None = self._make_critic().to(device) if config.advantage == "gae" else None
+        self.critic: nn.Module | None = self._make_critic().to(device) if config.advantage == "gae" else None
         self.chunk_size = self.flow.executed_steps
         self.policy_version = 0
         self.processes = Processes()
@@ -303,7 +304,14 @@ class PiRLAlgorithm(RLAlgorithm):
         modules = (("critic", self.critic), ("noise", self.stochastic.noise))
         return [(name, module) for name, module in modules if module is not None]
 
-    def _make_critic(self) -> Critic:
+    @property
+    def needs_scene_state(self) -> bool:
+        """Whether transitions must carry the simulator's own view."""
+        return self.critic is not None and self.config.critic_input == "scene"
+
+    def _make_critic(self) -> nn.Module:
+        if self.config.critic_input == "scene":
+            return SceneCritic(SCENE_DIM, self.config.critic_hidden)
         token_dim, state_dim = self.flow.observation_dim
         if self.config.critic_input == "action_tokens":
             token_dim = self.flow.token_dim

@@ -6,19 +6,19 @@ from typing import NamedTuple
 
 import torch
 from lerobot.lerobot_types import BatchType
-from torch import Tensor
+from torch import Tensor, nn
 
+from pirl.algorithms.acting import SCENE_STATE
 from pirl.algorithms.pi_rl.advantages import generalised_advantages, group_advantages
 from pirl.algorithms.pi_rl.configuration import PiRLConfig
-from pirl.algorithms.pi_rl.networks import Critic
 from pirl.algorithms.pi_rl.rollouts import start_groups
 from pirl.algorithms.pi_rl.stochastic_policy import Evaluation, StochasticPolicy
 from pirl.algorithms.processes import Processes
 from pirl.policies.flow_policy import Context, integer_ids
 
 STORED = ("chain", "stochastic_step", "gripper")
-CriticInputs = tuple[Tensor, Tensor]
-"""Detached tokens [B, T, F] and proprioception [B, P]."""
+CriticInputs = tuple[Tensor, ...]
+"""Detached tokens [B, T, F] and proprioception [B, P], or scene states [B, S]."""
 
 
 class UpdateBatch:
@@ -66,16 +66,18 @@ class UpdateBatch:
         """Log-prob and entropy of some decisions under the present policy."""
         return self.policy.evaluate(self._context(rows), self._stored(rows))
 
-    def critic_values(self, critic: Critic, rows: Tensor) -> Tensor:
+    def critic_values(self, critic: nn.Module, rows: Tensor) -> Tensor:
         """V(s) of some decisions, with gradients for the critic alone."""
         return critic(*self._critic_inputs(rows))
 
     @torch.no_grad()
-    def values(self, critic: Critic) -> tuple[Tensor, Tensor]:
-        """V(s) [N], and V(s') [N] where an episode timed out (0 elsewhere)."""
+    def values(self, critic: nn.Module) -> tuple[Tensor, Tensor]:
+        """V(s) [N], and V(s') [N] where an episode timed out and is to bootstrap (0 elsewhere)."""
         values, final = torch.zeros_like(self.rewards), torch.zeros_like(self.rewards)
         for rows in self.pieces(self._own):
             values[rows] = self.critic_values(critic, rows)
+        if not self.config.bootstrap_timeouts:
+            return self.processes.sum(values), final
         timeouts = (self.episode_end & ~self.done).nonzero().flatten()
         for rows in self.pieces(self.processes.own(timeouts)):
             final[rows] = critic(*self._inputs_of(self._encode("next_state", rows)))
@@ -86,7 +88,8 @@ class UpdateBatch:
         """Encode once, recompute the behaviour log-probs, keep what later passes need."""
         self.policy.flow.eval()
         frozen = self.policy.flow.encoder_is_frozen
-        keep_tokens = not frozen or self.config.critic_input == "action_tokens"
+        critic_input = self.config.critic_input
+        keep_tokens = critic_input == "action_tokens" or (critic_input == "observation" and not frozen)
         cached = frozen and self.config.cache_encoder
         contexts, inputs = [], []
         self._own = self.processes.own(torch.arange(self.size, device=self.device))
@@ -122,6 +125,8 @@ class UpdateBatch:
         return {key: self.info[key][rows] for key in STORED if key in self.info}
 
     def _critic_inputs(self, rows: Tensor) -> CriticInputs:
+        if self.config.critic_input == "scene":
+            return (self.info[SCENE_STATE][rows],)
         if self._critic_tokens is not None:
             return self._critic_tokens[self._kept(rows)], self._critic_state[self._kept(rows)]
         return self._inputs_of(self._context(rows))
@@ -148,7 +153,7 @@ class Advantages(NamedTuple):
     returns: Tensor
 
 
-def estimate_advantages(batch: UpdateBatch, critic: Critic | None) -> Advantages:
+def estimate_advantages(batch: UpdateBatch, critic: nn.Module | None) -> Advantages:
     """GAE with a critic, else GRPO's comparison of episodes from one initial state."""
     config = batch.config
     if critic is None:
@@ -159,8 +164,6 @@ def estimate_advantages(batch: UpdateBatch, critic: Critic | None) -> Advantages
         advantages = group_advantages(scores, groups)[episode]
         return Advantages(torch.zeros_like(advantages), advantages, scores[episode])
     values, final_values = batch.values(critic)
-    if not config.bootstrap_timeouts:
-        final_values = torch.zeros_like(final_values)
     exponent = batch.executed_steps if config.discount_per_step else torch.ones_like(batch.executed_steps)
     advantages, returns = generalised_advantages(
         batch.rewards,

@@ -16,7 +16,7 @@ CHOICES = {
     "ratio_level": ("chunk", "step"),
     "trainable": ("denoiser", "all"),
     "advantage": ("gae", "grpo"),
-    "critic_input": ("observation", "action_tokens"),
+    "critic_input": ("observation", "action_tokens", "scene"),
     "lr_schedule": ("constant", "linear", "cosine"),
 }
 AT_LEAST_ONE = (
@@ -127,7 +127,8 @@ class PiRLConfig(RLAlgorithmConfig):
     max_policy_lag: int | None = 1
 
     # --- critic ---
-    # Detached input: the encoded observation with proprioception, or the denoiser's tokens at zero noise.
+    # Detached input: the encoded observation with proprioception, the denoiser's tokens at zero noise, or the
+    # simulator's own `scene` (asymmetric actor-critic: the policy never sees it, and needs it nowhere else).
     critic_input: str = "observation"
     critic_hidden: int = 256
     critic_pooling_queries: int = 4
@@ -206,6 +207,11 @@ class PiRLConfig(RLAlgorithmConfig):
         if not 0 <= self.noise_correlation < 1:
             raise ValueError(
                 f"algorithm.noise_correlation: must be at least 0 and below 1, got {self.noise_correlation}"
+            )
+        if self.critic_input == "scene" and self.bootstrap_timeouts:
+            raise ValueError(
+                "algorithm.bootstrap_timeouts: critic_input='scene' knows how much time is left, "
+                "so a time-out has no value to bootstrap from; set it to false"
             )
         if self.dual_clip is not None and self.dual_clip <= 1:
             raise ValueError(

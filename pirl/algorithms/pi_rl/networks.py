@@ -37,6 +37,27 @@ class Critic(nn.Module):
         return self.head(self.body(torch.cat([pooled, state.float()], dim=-1))).squeeze(-1)
 
 
+class SceneCritic(nn.Module):
+    """V(s) from the simulator's own view of the scene (Pinto et al. 2017, asymmetric actor-critic)."""
+
+    def __init__(self, scene_dim: int, hidden: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Linear(scene_dim, hidden),
+            nn.LayerNorm(hidden),
+            nn.SiLU(),
+            nn.Linear(hidden, hidden),
+            nn.SiLU(),
+        )
+        self.head = nn.Linear(hidden, 1)
+        nn.init.normal_(self.head.weight, std=0.02)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, scene: Tensor) -> Tensor:
+        """Values [B] of scene states [B, S]."""
+        return self.head(self.body(scene)).squeeze(-1)
+
+
 class NoiseNetwork(nn.Module):
     """Flow-Noise's std per action step and dim, from the denoiser's action tokens.
 

@@ -13,7 +13,6 @@ from torch.optim import Optimizer
 from pirl.algorithms.pi_rl.batch import UpdateBatch
 from pirl.algorithms.pi_rl.configuration import PiRLConfig
 from pirl.algorithms.pi_rl.losses import approximate_kl, log_ratios, policy_loss, value_loss
-from pirl.algorithms.pi_rl.networks import Critic
 from pirl.algorithms.processes import Processes
 
 ImitationLoss = Callable[[int], Tensor]
@@ -65,7 +64,7 @@ class PPOOptimisation:
     def __init__(
         self,
         config: PiRLConfig,
-        critic: Critic | None,
+        critic: nn.Module | None,
         optimizers: dict[str, Optimizer],
         learning_rates: dict[str, list[float]],
         decay: float,
