@@ -38,9 +38,11 @@ def record_episodes(
                 "actor_id": actor_id,
             }
             scene = {SCENE_STATE: torch.rand(1, SCENE_DIM)} if algorithm.needs_scene_state else {}
-            info: dict[str, Tensor] = decision.complementary_info | scene | {
-                key: torch.tensor([float(value)]) for key, value in numbers.items()
-            }
+            info: dict[str, Tensor] = (
+                decision.complementary_info
+                | scene
+                | {key: torch.tensor([float(value)]) for key, value in numbers.items()}
+            )
             transitions.append(
                 {
                     "state": observations[index],
