@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow.parquet as parquet
@@ -17,6 +17,7 @@ from pirl.demonstrations.layouts import CAMERAS, FPS, features, to_layout
 from pirl.envs.starts import Start
 from pirl.files import read_json_lines, write_json_atomically, write_text_atomically
 
+IMAGES = "observation.images."
 SIDECAR = Path("meta/episodes.jsonl")
 """Per episode: suite, task_id, language, start, seed, success, length."""
 SETTINGS = Path("meta/demonstrations.json")
@@ -47,6 +48,35 @@ def write_dataset(
         DatasetError: If an episode did not succeed, or there is none.
         FileExistsError: If `root` exists.
     """
+
+    def columns() -> Iterator[Columns]:
+        for number, episode in enumerate(episodes):
+            if not episode.success:
+                raise DatasetError(f"{root}: episode {number} did not succeed and is no demonstration")
+            yield Columns(
+                to_layout(layout, episode.images, episode.states, episode.actions, control_mode),
+                episode.language,
+                episode.record(),
+            )
+
+    write_columns(columns(), root, layout, {**settings, "layout": layout, "control_mode": control_mode})
+
+
+class Columns(NamedTuple):
+    """One episode of a data set: its columns [T, ...], instruction and what the sidecar says of it."""
+
+    columns: dict[str, np.ndarray]
+    language: str
+    record: dict[str, Any]
+
+
+def write_columns(episodes: Iterable[Columns], root: Path, layout: str, settings: dict[str, Any]) -> None:
+    """Write episodes that are in a layout already; the folder appears only when complete.
+
+    Raises:
+        DatasetError: If there is no episode.
+        FileExistsError: If `root` exists.
+    """
     from datasets import disable_progress_bars
     from lerobot.datasets import LeRobotDataset
 
@@ -56,36 +86,33 @@ def write_dataset(
     shutil.rmtree(partial, ignore_errors=True)
     partial.parent.mkdir(parents=True, exist_ok=True)
     dataset, records = None, []
-    for number, episode in enumerate(episodes):
-        if not episode.success:
-            raise DatasetError(f"{root}: episode {number} did not succeed and is no demonstration")
-        columns = to_layout(layout, episode.images, episode.states, episode.actions, control_mode)
+    for number, (columns, language, record) in enumerate(episodes):
         if dataset is None:
-            height, width = next(iter(episode.images.values())).shape[1:3]
-            cameras = [camera for camera, name in CAMERAS.items() if name in episode.images]
+            images = {camera: columns[f"{IMAGES}{name}"] for camera, name in CAMERAS.items()
+                      if f"{IMAGES}{name}" in columns}  # fmt: skip
+            height, width = next(iter(images.values())).shape[1:3]
             dataset = LeRobotDataset.create(
                 repo_id=root.name,
                 fps=FPS,
-                features=features(layout, cameras, height, width),
+                features=features(layout, list(images), height, width),
                 root=partial,
                 robot_type="panda",
                 use_videos=False,
                 video_backend="pyav",  # none is decoded; naming one spares a search for codecs
             )
-        for frame in range(episode.length):
+        for frame in range(len(columns["action"])):
             dataset.add_frame(
-                {key: np.ascontiguousarray(rows[frame]) for key, rows in columns.items()}
-                | {"task": episode.language}
+                {key: np.ascontiguousarray(rows[frame]) for key, rows in columns.items()} | {"task": language}
             )
         disable_progress_bars()  # LeRobot switches them on again
         dataset.save_episode()
-        records.append({"episode_index": number, **episode.record()})
+        records.append({"episode_index": number, **record})
     if dataset is None:
         raise DatasetError(f"{root}: there is no episode to write")
     dataset.finalize()
     shutil.rmtree(partial / "images", ignore_errors=True)
     write_text_atomically(partial / SIDECAR, "".join(json.dumps(record) + "\n" for record in records))
-    write_json_atomically(partial / SETTINGS, {**settings, "layout": layout, "control_mode": control_mode})
+    write_json_atomically(partial / SETTINGS, settings)
     os.rename(partial, root)
 
 

@@ -184,6 +184,12 @@ class LiberoSimulation:
             "robot_state": {**values, "eef": {**values["eef"], "mat": self._hand_rotation}},
         }
 
+    def look(self) -> dict[str, Any]:
+        """The observation of a state that was set from outside, not stepped to."""
+        self._sample()
+        self._hand_rotation = self._sensors.hand_rotation()
+        return self.observe()
+
     def close(self) -> None:
         """Free the renderer and the model."""
         if self._renderer is not None:

@@ -11,7 +11,7 @@ from tests.workflow.clones import outputs
 
 RULES_OF_STAGE = {
     "demonstrations": ["demos"],
-    "warm_start": ["warm_start"],
+    "warm_start": ["pointing", "pretrain", "warm_start"],
     "train": ["train", "select"],
     "report": ["replay", "smoke_eval", "suite_eval", "report"],
 }

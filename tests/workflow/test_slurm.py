@@ -20,8 +20,10 @@ pytestmark = [
 PROFILE = ["--workflow-profile", "workflow/profiles/slurm"]
 # The node keeps no accounts, and its jobs are short.
 PROFILE += ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "5"]
-JOBS = {"doctor": 1, "demos": 1, "warm_start": 1, "train": 3, "select": 3}
-JOBS |= {"smoke_eval": 4, "wide_eval": 4, "suite_eval": 4, "report": 1}
+JOBS = {"doctor": 1, "demos": 1, "replay": 1, "pointing": 1, "pretrain": 1, "warm_start": 1}
+JOBS |= {"train": 3, "select": 3, "report": 1}
+# The floor, the warm start and three recipes.
+JOBS |= {"smoke_eval": 5, "wide_eval": 5, "exact_eval": 5, "suite_eval": 5}
 
 
 @pytest.fixture

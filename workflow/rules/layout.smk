@@ -25,6 +25,9 @@ if (
     and config["simulation"]["eval_fidelity"] == "fast"
 ):
     PROTOCOLS.append("smoke_exact")
+PRETRAINED = (
+    [f"{RESULTS}/pretrain/policy"] if config["pretrain"]["scenes_per_task"] else []
+)
 SCRIPTS = "workflow/scripts"
 # A stage that runs a policy asks for one GPU when the experiment puts any policy on one.
 DEVICES = [

@@ -49,39 +49,43 @@ def _flag_value(value: Any) -> str:
     return json.dumps(value)
 
 
-def train_command(experiment: dict[str, Any], dataset: Path, output_dir: Path) -> list[str]:
-    """The stock `lerobot-train` command line."""
-    warm_start = experiment["warm_start"]
+def train_command(
+    experiment: dict[str, Any], dataset: Path, output_dir: Path, section: str = WARM_START
+) -> list[str]:
+    """The stock `lerobot-train` command line with the steps, batch size and settings of a section."""
+    training = experiment[section]
     return [
         str(Path(sys.executable).with_name("lerobot-train")),
         f"--dataset.repo_id={dataset.name}",
         f"--dataset.root={dataset}",
         f"--output_dir={output_dir}",
-        "--job_name=warm_start",
-        f"--steps={warm_start['steps']}",
-        f"--batch_size={warm_start['batch_size']}",
+        f"--job_name={section}",
+        f"--steps={training['steps']}",
+        f"--batch_size={training['batch_size']}",
         f"--seed={experiment['seed']}",
-        f"--save_freq={warm_start['steps']}",
-        f"--log_freq={max(1, warm_start['steps'] // 20)}",
+        f"--save_freq={training['steps']}",
+        f"--log_freq={max(1, training['steps'] // 20)}",
         "--num_workers=1",
         "--env_eval_freq=0",
         "--wandb.enable=false",
-        *(f"--{key}={_flag_value(value)}" for key, value in warm_start["settings"].items()),
+        *(f"--{key}={_flag_value(value)}" for key, value in training["settings"].items()),
         *policy_flags(experiment),
     ]
 
 
-def clone(experiment: dict[str, Any], dataset: Path, work_dir: Path) -> Path:
-    """Train and return the folder of the last checkpoint's policy.
+def clone(experiment: dict[str, Any], dataset: Path, work_dir: Path, section: str = WARM_START) -> Path:
+    """Train with `lerobot-train` and return the folder of the last checkpoint's policy.
 
     Raises:
         RuntimeError: when lerobot-train fails.
     """
     if not (dataset / "meta" / "info.json").is_file():
-        raise FileNotFoundError(f"--dataset: {dataset} holds no LeRobotDataset; run the demos stage first")
+        raise FileNotFoundError(
+            f"--dataset: {dataset} holds no LeRobotDataset; run the stage that makes it first"
+        )
     shutil.rmtree(work_dir, ignore_errors=True)
     work_dir.parent.mkdir(parents=True, exist_ok=True)
-    command = train_command(experiment, dataset, work_dir)
+    command = train_command(experiment, dataset, work_dir, section)
     logging.info("%s", " ".join(command))
     if subprocess.run(command, check=False).returncode != 0:
         raise RuntimeError("lerobot-train failed; its own messages stand above")
@@ -126,10 +130,15 @@ def main(args: list[str] | None = None) -> None:
     """Run the stage."""
     parser = stage_parser(__doc__.splitlines()[0])
     parser.add_argument("--dataset", type=Path, required=True, help="demonstrations in the policy's layout")
+    parser.add_argument(
+        "--pretrained", type=Path, default=None, help="policy to start from; default: policy.path"
+    )
     parser.add_argument("--work-dir", type=Path, default=None, help="lerobot-train's output folder")
     arguments = parser.parse_args(args)
     with stage(WARM_START, arguments, WARM_START) as run:
         experiment, results = run.experiment, run.results
+        if arguments.pretrained is not None:
+            experiment = {**experiment, "policy": {**experiment["policy"], "path": str(arguments.pretrained)}}
         if experiment["warm_start"]["steps"] == 0:
             if experiment["policy"]["path"] is None:
                 raise ValueError(
