@@ -30,6 +30,13 @@ SETTINGS = {
     "encoder": {"variant": "flow_sde", "trainable": "all", "critic_input": "action_tokens"},
     "chunk_ratio": {"variant": "flow_sde", "ratio_level": "chunk", "minibatch_size": 1},
     "scene": {"variant": "flow_sde", "critic_input": "scene", "bootstrap_timeouts": False, "critic_lr": 3e-4},
+    "memory": {
+        "variant": "flow_sde",
+        "critic_input": "scene",
+        "bootstrap_timeouts": False,
+        "critic_memory": 2,
+        "critic_lr": 3e-4,
+    },
     "kl_stop": {"variant": "flow_sde", "actor_lr": 3e-3, "target_kl": 1e-4, "epochs": 9},
     "grpo": {"variant": "flow_sde", "advantage": "grpo"},
     "hybrid": {"variant": "flow_sde", "bc_coefficient": 0.5},

@@ -16,10 +16,11 @@ from lerobot.rl.data_sources import DataMixer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from pirl.algorithms.acting import Decision
+from pirl.algorithms.acting import SCENE_STATE, Decision
 from pirl.algorithms.pi_rl.advantages import explained_variance, normalise
-from pirl.algorithms.pi_rl.batch import UpdateBatch, estimate_advantages
+from pirl.algorithms.pi_rl.batch import UpdateBatch, discounted_returns, estimate_advantages
 from pirl.algorithms.pi_rl.configuration import PiRLConfig
+from pirl.algorithms.pi_rl.critic_memory import CriticMemory
 from pirl.algorithms.pi_rl.networks import Critic, SceneCritic
 from pirl.algorithms.pi_rl.optimisation import ImitationLoss, Means, PPOOptimisation
 from pirl.algorithms.pi_rl.optimizers import Group, actor_groups, make_optimizer, schedule_factor
@@ -61,6 +62,7 @@ class PiRLAlgorithm(RLAlgorithm):
             self.flow.recompute_activations()
         self.stochastic = StochasticPolicy(self.flow, config, device)
         self.critic: nn.Module | None = self._make_critic().to(device) if config.advantage == "gae" else None
+        self._memory = CriticMemory(config.critic_memory, SCENE_DIM, device)
         self.chunk_size = self.flow.executed_steps
         self.policy_version = 0
         self.processes = Processes()
@@ -159,12 +161,19 @@ class PiRLAlgorithm(RLAlgorithm):
         if self.critic is not None and self.policy_version == 0 and self.config.critic_warmup_epochs:
             optimisation.warm_up_critic(batch, returns)
             values, advantages, returns = estimate_advantages(batch, self.critic)
+        foreseen = explained_variance(values, returns)
+        if self.critic is not None and self.config.critic_memory:
+            earned = discounted_returns(batch)
+            foreseen = explained_variance(values, earned)
+            self._memory.add(batch.info[SCENE_STATE], earned)
+            optimisation.fit_critic(self._memory, self.processes)
+            values, advantages, returns = estimate_advantages(batch, self.critic)
         normalised = normalise(advantages, self.config.advantage_std_floor)
         imitation = self._imitation_loss() if self.config.bc_coefficient else None
         optimisation.run(batch, normalised, values, returns, imitation)
         self.optimization_step = optimisation.steps
         optimisation.metrics = Means.merged(self.processes.gather(optimisation.metrics))
-        stats = self._stats(batch, optimisation, values, advantages, returns)
+        stats = self._stats(batch, optimisation, values, advantages, returns, foreseen)
         self.policy_version += 1
         return stats
 
@@ -192,6 +201,7 @@ class PiRLAlgorithm(RLAlgorithm):
         values: Tensor,
         advantages: Tensor,
         returns: Tensor,
+        foreseen: float,
     ) -> TrainingStats:
         metrics = optimisation.metrics.result()
         losses = {name: value for name, value in metrics.items() if name.startswith("loss/")}
@@ -211,7 +221,7 @@ class PiRLAlgorithm(RLAlgorithm):
             "lr/actor": self.optimizers["actor"].param_groups[0]["lr"],
         }
         if self.critic is not None:
-            extra["value/explained_variance"] = explained_variance(values, returns)
+            extra["value/explained_variance"] = foreseen
             extra["lr/critic"] = self.optimizers["critic"].param_groups[0]["lr"]
         return TrainingStats(losses=losses, extra=extra)
 
@@ -276,6 +286,8 @@ class PiRLAlgorithm(RLAlgorithm):
         tensors = {"policy_version": torch.tensor(self.policy_version)}
         for prefix, module in self._own_modules():
             tensors |= {f"{prefix}.{name}": tensor for name, tensor in module.state_dict().items()}
+        if self.config.critic_memory:
+            tensors |= {f"memory.{name}": tensor for name, tensor in self._memory.state_dict().items()}
         return tensors
 
     def load_state_dict(self, state_dict: dict[str, Tensor], device: str | torch.device = "cpu") -> None:
@@ -298,6 +310,11 @@ class PiRLAlgorithm(RLAlgorithm):
                 if name.startswith(f"{prefix}.")
             }
             module.load_state_dict(own)
+        if self.config.critic_memory:
+            prefix = "memory."
+            self._memory.load_state_dict(
+                {k.removeprefix(prefix): t for k, t in state_dict.items() if k.startswith(prefix)}
+            )
         self.policy_version = int(state_dict["policy_version"])
 
     def _own_modules(self) -> list[tuple[str, nn.Module]]:

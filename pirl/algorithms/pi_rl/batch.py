@@ -145,6 +145,19 @@ class UpdateBatch:
         return list(rows.split(self.micro_batch_size)) if len(rows) else []
 
 
+def discounted_returns(batch: UpdateBatch) -> Tensor:
+    """What each decision's episode still earned, [N]; a time-out earns nothing more."""
+    none = torch.zeros_like(batch.rewards)
+    return generalised_advantages(
+        batch.rewards, none, none, batch.done, batch.episode_end, _discounts(batch), gae_lambda=1.0
+    )[0]
+
+
+def _discounts(batch: UpdateBatch) -> Tensor:
+    steps = batch.executed_steps
+    return batch.config.gamma ** (steps if batch.config.discount_per_step else torch.ones_like(steps)).float()
+
+
 class Advantages(NamedTuple):
     """What the critic and the rewards say about N decisions."""
 
@@ -164,14 +177,13 @@ def estimate_advantages(batch: UpdateBatch, critic: nn.Module | None) -> Advanta
         advantages = group_advantages(scores, groups)[episode]
         return Advantages(torch.zeros_like(advantages), advantages, scores[episode])
     values, final_values = batch.values(critic)
-    exponent = batch.executed_steps if config.discount_per_step else torch.ones_like(batch.executed_steps)
     advantages, returns = generalised_advantages(
         batch.rewards,
         values,
         final_values,
         batch.done,
         batch.episode_end,
-        config.gamma ** exponent.float(),
+        _discounts(batch),
         config.gae_lambda,
     )
     return Advantages(values, advantages, returns)

@@ -29,6 +29,7 @@ AT_LEAST_ONE = (
     "executed_dims",
     "lr_decay_updates",
     "critic_pooling_queries",
+    "critic_epochs",
 )
 POSITIVE = (
     "noise_level",
@@ -44,6 +45,7 @@ POSITIVE = (
     "target_kl",
 )
 NOT_NEGATIVE = (
+    "critic_memory",
     "weight_decay",
     "entropy_coefficient",
     "bc_coefficient",
@@ -135,6 +137,10 @@ class PiRLConfig(RLAlgorithmConfig):
     value_coefficient: float = 1.0
     value_clip: float | None = 0.2
     huber_delta: float = 10.0
+    # Latest updates whose decisions a `scene` critic is fitted to (their discounted returns, `critic_epochs`
+    # times) before an update's advantages are estimated; 0: it learns from each update's own in PPO's epochs.
+    critic_memory: int = 0
+    critic_epochs: int = 4
     # Epochs of critic training on the first update's data before the policy moves; GAE is then recomputed.
     critic_warmup_epochs: int = 15
 
@@ -183,6 +189,7 @@ class PiRLConfig(RLAlgorithmConfig):
         "critic_input",
         "critic_hidden",
         "critic_pooling_queries",
+        "critic_memory",
     )
 
     @classmethod
@@ -212,6 +219,11 @@ class PiRLConfig(RLAlgorithmConfig):
             raise ValueError(
                 "algorithm.bootstrap_timeouts: critic_input='scene' knows how much time is left, "
                 "so a time-out has no value to bootstrap from; set it to false"
+            )
+        if self.critic_memory and (self.critic_input != "scene" or self.advantage != "gae"):
+            raise ValueError(
+                "algorithm.critic_memory: pictures are too large to keep; use critic_input=scene with "
+                "advantage=gae, or critic_memory=0"
             )
         if self.dual_clip is not None and self.dual_clip <= 1:
             raise ValueError(

@@ -7,11 +7,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from pirl.algorithms.pi_rl.batch import UpdateBatch
 from pirl.algorithms.pi_rl.configuration import PiRLConfig
+from pirl.algorithms.pi_rl.critic_memory import CriticMemory
 from pirl.algorithms.pi_rl.losses import approximate_kl, log_ratios, policy_loss, value_loss
 from pirl.algorithms.processes import Processes
 
@@ -100,6 +102,20 @@ class PPOOptimisation:
                     (loss * (len(own) / len(rows))).backward()
                 self._step("critic", batch.processes, warmup=False)
 
+    def fit_critic(self, memory: CriticMemory, processes: Processes) -> None:
+        """Fit the critic to the returns of all remembered decisions."""
+        assert self._critic is not None
+        for _ in range(self._config.critic_epochs):
+            for rows in self._cut(len(memory), processes, memory.returns.device):
+                own = processes.own(rows)
+                if len(own):
+                    values = self._critic(memory.scenes[own])
+                    loss = F.huber_loss(values, memory.returns[own], delta=self._config.huber_delta)
+                    share = len(own) / len(rows)
+                    (loss * share).backward()
+                    self.metrics.add("loss/value", loss.detach(), share)
+                self._step("critic", processes, warmup=False)
+
     def run(
         self,
         batch: UpdateBatch,
@@ -129,17 +145,20 @@ class PPOOptimisation:
                     self.metrics.add("policy/epochs", epoch)
                     return
                 self._step("actor", batch.processes)
-                if self._critic is not None:
+                if self._critic is not None and not self._config.critic_memory:
                     self._value_gradient(batch, rows, values, returns)
                     self._step("critic", batch.processes)
         self.metrics.add("policy/kl_stop", 0.0)
         self.metrics.add("policy/epochs", self._config.epochs)
 
     def _minibatches(self, batch: UpdateBatch) -> Iterator[Tensor]:
+        yield from self._cut(batch.size, batch.processes, batch.device)
+
+    def _cut(self, size: int, processes: Processes, device: torch.device) -> Iterator[Tensor]:
         """A fresh permutation, cut into minibatches of even size."""
-        count = max(1, math.ceil(batch.size / self._config.minibatch_size))
-        order = torch.randperm(batch.size, device=batch.device)
-        batch.processes.align([order])
+        count = max(1, math.ceil(size / self._config.minibatch_size))
+        order = torch.randperm(size, device=device)
+        processes.align([order])
         yield from order.tensor_split(count)
 
     def _policy_gradient(

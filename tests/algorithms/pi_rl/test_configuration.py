@@ -31,6 +31,7 @@ def test_round_trip_through_a_folder(tmp_path):
         ({"noise_std_min": 0.2}, r"noise_std_min: 0.2 exceeds"),
         ({"sampler": "native"}, r"sampler.*use euler, or stochastic_steps=last"),
         ({"critic_input": "scene"}, r"bootstrap_timeouts: critic_input='scene'.*set it to false"),
+        ({"critic_memory": 3}, r"critic_memory.*use critic_input=scene"),
         ({"dual_clip": 0.9}, r"dual_clip: must exceed 1"),
         ({"lr_schedule": "cosine"}, r"lr_decay_updates: needed"),
         ({"entropy_coefficient": 0.01}, r"entropy_coefficient.*use 0"),
