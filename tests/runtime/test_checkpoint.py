@@ -72,17 +72,20 @@ def assert_bit_equal(ours: Agent, theirs: Agent) -> None:
         assert torch.equal(value, right[name]), name
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_a_resumed_run_is_bit_equal_and_stays_so(parse, variant):
-    agent = open_agent(parse(variant=variant))
+REMEMBERING = {"critic_input": "scene", "bootstrap_timeouts": False, "critic_memory": 2}
+
+
+@pytest.mark.parametrize("settings", [*({"variant": v} for v in VARIANTS), REMEMBERING], ids=str)
+def test_a_resumed_run_is_bit_equal_and_stays_so(parse, settings):
+    agent = open_agent(parse(**settings))
     for seed in (1, 2):
         update(agent, seed)
     counters = IntakeCounters(env_steps=96, episodes=8, successes=4, transitions=24)
     torch.manual_seed(7)
-    save_run(parse(variant=variant), agent, counters, updates=2)
+    save_run(parse(**settings), agent, counters, updates=2)
     drawn = torch.rand(3)
 
-    resumed_config = parse("--resume=true", variant=variant)
+    resumed_config = parse("--resume=true", **settings)
     resumed = open_agent(resumed_config)
     restored_counters, updates = restore_run(resumed_config, resumed)
 
