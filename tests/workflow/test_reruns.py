@@ -11,7 +11,7 @@ from tests.workflow.clones import snakemake
 
 TESTS = {"smoke_eval", "wide_eval", "exact_eval", "suite_eval", "report"}
 AFTER_TRAINING = {"select", *TESTS}
-EVERYTHING = {"demos", "replay", "warm_start", "train", *AFTER_TRAINING}
+EVERYTHING = {"demos", "replay", "pointing", "pretrain", "warm_start", "train", *AFTER_TRAINING}
 
 
 def planned(project: Path) -> set[str]:
@@ -35,7 +35,7 @@ def test_nothing_is_left_to_do(project):
         ("pirl/runtime/learner.py", {"train", *AFTER_TRAINING}),
         ("pirl/algorithms/pi_rl/losses.py", {"train", *AFTER_TRAINING}),
         ("pirl/flow/chain.py", {"train", *AFTER_TRAINING}),
-        ("pirl/policies/xvla.py", EVERYTHING - {"demos", "replay"}),
+        ("pirl/policies/xvla.py", EVERYTHING - {"demos", "replay", "pointing"}),
         ("pirl/evaluation/replay.py", {"replay", *AFTER_TRAINING}),
         ("pirl/envs/osc.py", EVERYTHING),
         ("pirl/demonstrations/layouts.py", EVERYTHING),
