@@ -86,6 +86,7 @@ def run_settings(
             "task_ids": experiment["task_ids"],
             "starts": train["starts"],
             "seed_base": train["seed_base"],
+            "episodes_per_start": 1 if recipe == "sac" else train["episodes_per_start"],
             "chunk_size": SAC_CHUNK_SIZE if recipe == "sac" else simulation["chunk_size"],
             "max_steps": simulation["max_steps"],
             "fidelity": simulation["train_fidelity"],

@@ -85,6 +85,7 @@ class Actor:
                     rollout.seed_base + first_episode * config.actors,
                     self._actor_id,
                     config.actors,
+                    rollout.episodes_per_start,
                 ),
                 actor_id=self._actor_id,
                 first_episode=first_episode,

@@ -76,6 +76,8 @@ class RolloutConfig:
     starts: str = "sampled"
     # Seeds of the starts count up from here: disjoint from those of demonstrations, selection and tests.
     seed_base: int = 10_000_000
+    # Episodes that begin from each start, one after the other: GRPO compares them. PPO learns most from 1.
+    episodes_per_start: int = 1
     # Executed steps per decision.
     chunk_size: int = 8
     # Episode cap in control steps; null takes the suite's own.
@@ -188,6 +190,7 @@ class OnlineTrainConfig(TrainRLServerPipelineConfig):
             ("rollout.workers", self.rollout.workers),
             ("budget.env_steps", self.budget.env_steps),
             ("rollout.chunk_size", self.rollout.chunk_size),
+            ("rollout.episodes_per_start", self.rollout.episodes_per_start),
             ("budget.keep_last", 1 if self.budget.keep_last is None else self.budget.keep_last),
         ):
             if value < 1:
@@ -199,6 +202,11 @@ class OnlineTrainConfig(TrainRLServerPipelineConfig):
             check_exposure(self.transport.host, self.transport.tls, self.transport.insecure)
         except ValueError as error:
             raise ConfigError(str(error)) from error
+        if getattr(self.algorithm, "advantage", None) == "grpo" and self.rollout.episodes_per_start == 1:
+            raise ConfigError(
+                "rollout.episodes_per_start: 1 leaves GRPO nothing to compare; give 4 or more "
+                "(train.episodes_per_start in an experiment), or algorithm.advantage=gae"
+            )
         if not self.rollout.task_ids:
             raise ConfigError("rollout.task_ids: empty; name at least one task of the suite")
         self.job_name = self.job_name or f"{self.env.type}_{self.policy.type}"

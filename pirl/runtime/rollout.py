@@ -49,11 +49,11 @@ class _Slot:
 
 
 def cycle_starts(
-    tasks: list[Task], kind: StartKind, seed_base: int, actor_id: int, actors: int
+    tasks: list[Task], kind: StartKind, seed_base: int, actor_id: int, actors: int, repeats: int = 1
 ) -> Iterator[tuple[Task, Start]]:
-    """Endless (task, start) pairs: tasks in turn, a fresh seed each, disjoint between actors."""
+    """Endless (task, start) pairs: tasks in turn, a fresh seed each; actors share out each pair's repeats."""
     for count in itertools.count():
-        index = count * actors + actor_id
+        index = (count * actors + actor_id) // repeats
         yield tasks[index % len(tasks)], Start(kind=kind, seed=seed_base + index)
 
 

@@ -42,6 +42,7 @@ def test_the_policy_comes_from_its_folder_with_overrides(parse, start_policy):
         ("--actors=0", r"actors: must be at least 1"),
         ("--budget.keep_last=0", r"budget\.keep_last: must be at least 1"),
         ("--budget.stop_at_success=0", r"budget\.stop_at_success: must be above 0"),
+        ("--algorithm.advantage=grpo", r"rollout\.episodes_per_start: 1 leaves GRPO nothing"),
         ("--transport.host=0.0.0.0", r"transport\.host: 0\.0\.0\.0 can be reached"),
     ],
 )
