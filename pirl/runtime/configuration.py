@@ -202,16 +202,27 @@ class OnlineTrainConfig(TrainRLServerPipelineConfig):
             check_exposure(self.transport.host, self.transport.tls, self.transport.insecure)
         except ValueError as error:
             raise ConfigError(str(error)) from error
-        if getattr(self.algorithm, "advantage", None) == "grpo" and self.rollout.episodes_per_start == 1:
-            raise ConfigError(
-                "rollout.episodes_per_start: 1 leaves GRPO nothing to compare; give 4 or more "
-                "(train.episodes_per_start in an experiment), or algorithm.advantage=gae"
-            )
+        if getattr(self.algorithm, "advantage", None) == "grpo":
+            self._check_groups(self.algorithm.episodes_per_update)
         if not self.rollout.task_ids:
             raise ConfigError("rollout.task_ids: empty; name at least one task of the suite")
         self.job_name = self.job_name or f"{self.env.type}_{self.policy.type}"
         self.output_dir = Path(self.output_dir)
         self.algorithm.policy_config = self.policy
+
+    def _check_groups(self, per_update: int) -> None:
+        """GRPO compares the episodes of a start: it needs several, all in one update."""
+        per_start = self.rollout.episodes_per_start
+        if per_start == 1:
+            raise ConfigError(
+                "rollout.episodes_per_start: 1 leaves GRPO nothing to compare; give 4 or more "
+                "(train.episodes_per_start in an experiment), or algorithm.advantage=gae"
+            )
+        if per_update % per_start:
+            raise ConfigError(
+                f"algorithm.episodes_per_update: {per_update} cuts groups of rollout.episodes_per_start="
+                f"{per_start} in two; give a multiple of it"
+            )
 
     def _resolve_policy(self) -> None:
         """Take the policy from the last checkpoint when resuming, else from `policy.path` if given."""
@@ -255,9 +266,34 @@ def parse_config(args: Sequence[str] | None = None) -> OnlineTrainConfig:
     Raises:
         ConfigError: on an unknown key or a wrong value, in one line.
     """
-    if args is not None:
-        sys.argv = [sys.argv[0], *args]
+    words = sys.argv
+    sys.argv = words if args is None else [words[0], *args]
+    _note_path(sys.argv[1:])
+    try:
+        config = _parse()
+        config.validate()
+    finally:
+        sys.argv = words
+    return config
 
+
+def _note_path(words: list[str]) -> None:
+    """Tell LeRobot's parser the file's own `policy.path` beforehand, and no other.
+
+    It notes a file's paths only after it has sorted out the flags that go with one, and keeps them for good:
+    the first file of a process would refuse `--policy.*`, and the next be given the path of the one before.
+    """
+    parser._config_path_args.clear()
+    parser._config_yaml_overrides.clear()
+    file = parser.parse_arg("config_path", words)
+    if file and Path(file).is_file():
+        with contextlib.suppress(ValueError):  # not JSON: the parser says so itself
+            cleaned = parser.extract_path_fields_from_config(file, OnlineTrainConfig.__get_path_fields__())
+            if cleaned != file:
+                Path(cleaned).unlink()
+
+
+def _parse() -> OnlineTrainConfig:
     def identity(cfg):  # type: ignore[no-untyped-def]
         return cfg
 
@@ -265,7 +301,7 @@ def parse_config(args: Sequence[str] | None = None) -> OnlineTrainConfig:
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            config = parser.wrap()(identity)()
+            return parser.wrap()(identity)()
     except (draccus.utils.DecodingError, draccus.ParsingError) as error:
         raise ConfigError(_first_cause(error)) from error
     except SystemExit as leaving:
@@ -277,5 +313,3 @@ def parse_config(args: Sequence[str] | None = None) -> OnlineTrainConfig:
         raise
     except FileNotFoundError as error:
         raise ConfigError(f"{error.filename or error}: no such file") from error
-    config.validate()
-    return config

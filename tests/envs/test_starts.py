@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pirl.envs.assets import configure_libero
 from pirl.envs.expert import ScriptedExpert
 from pirl.envs.initial_states import load_official_states
 from pirl.envs.simulation import LiberoSimulation
@@ -35,6 +36,7 @@ def test_nonsense_is_refused(values):
 
 
 def test_tasks_are_liberos_own():
+    configure_libero()  # or LIBERO asks for its folders at its first import
     from libero.libero import benchmark
 
     for suite in SUITES:

@@ -34,6 +34,22 @@ def test_the_policy_comes_from_its_folder_with_overrides(parse, start_policy):
     assert parse("--policy.num_denoising_steps=3").policy.num_denoising_steps == 3
 
 
+def test_one_file_leaves_nothing_to_the_next(parse):
+    """LeRobot's parser remembers the path it took from a file; and the caller keeps its command line."""
+    words = list(sys.argv)
+    parse()
+    with pytest.raises(ConfigError, match="policy: missing"):
+        parse(policy=None)
+    assert sys.argv == words
+
+
+def test_grpo_gets_whole_groups(parse):
+    wanted = ("--algorithm.advantage=grpo", "--rollout.episodes_per_start=8")
+    assert parse(*wanted).rollout.episodes_per_start == 8
+    with pytest.raises(ConfigError, match=r"episodes_per_update: 44 cuts groups of .*=8 in two"):
+        parse(*wanted, "--algorithm.episodes_per_update=44")
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
