@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -70,7 +70,7 @@ class SceneState:
     def _size(self, name: str) -> np.ndarray:
         """Extent of an object in its own frame, shape (3,), m: also tells objects apart."""
         if name not in self._sizes:
-            body: Any = self._scene.body(name)
+            body = self._scene.body(name)
             rotation = self._scene.data.xmat[body].reshape(3, 3)
             points = (self._scene.points(name) - self._scene.data.xpos[body]) @ rotation
             self._sizes[name] = np.ptp(points, axis=0)

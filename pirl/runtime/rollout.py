@@ -110,7 +110,7 @@ class EpisodeCollector:
                     slots[result.worker] = self._begin(result.worker)
                     continue
                 slots[result.worker].observation = result.observation
-                slots[result.worker].scene_state = result.info.get("scene_state")
+                slots[result.worker].scene_state = result.info.get(SCENE_STATE)
                 slots[result.worker].result = result if result.event == "step" else None
                 ready.append(result.worker)
             if not ready:

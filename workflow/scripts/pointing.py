@@ -1,4 +1,4 @@
-"""Stage pointing: rendered scenes of the experiment's tasks, labelled with where the goal's object is.
+"""Stage pointing: rendered scenes of the experiment's tasks, labelled with where object and destination are.
 
 python workflow/scripts/pointing.py --config configs/default.yaml --output data/pointing/default/xvla
 """

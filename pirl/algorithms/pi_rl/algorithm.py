@@ -62,7 +62,7 @@ class PiRLAlgorithm(RLAlgorithm):
             self.flow.recompute_activations()
         self.stochastic = StochasticPolicy(self.flow, config, device)
         self.critic: nn.Module | None = self._make_critic().to(device) if config.advantage == "gae" else None
-        self._memory = CriticMemory(config.critic_memory, SCENE_DIM, device)
+        self._memory = CriticMemory(config.critic_memory, SCENE_DIM, device) if config.critic_memory else None
         self.chunk_size = self.flow.executed_steps
         self.policy_version = 0
         self.processes = Processes()
@@ -162,7 +162,7 @@ class PiRLAlgorithm(RLAlgorithm):
             optimisation.warm_up_critic(batch, returns)
             values, advantages, returns = estimate_advantages(batch, self.critic)
         foreseen = explained_variance(values, returns)
-        if self.critic is not None and self.config.critic_memory:
+        if self._memory is not None:
             earned = discounted_returns(batch)
             foreseen = explained_variance(values, earned)
             self._memory.add(batch.info[SCENE_STATE], earned)
@@ -284,10 +284,8 @@ class PiRLAlgorithm(RLAlgorithm):
     def state_dict(self) -> dict[str, Tensor]:
         """What the algorithm owns beside the policy: critic, noise network, counters."""
         tensors = {"policy_version": torch.tensor(self.policy_version)}
-        for prefix, module in self._own_modules():
-            tensors |= {f"{prefix}.{name}": tensor for name, tensor in module.state_dict().items()}
-        if self.config.critic_memory:
-            tensors |= {f"memory.{name}": tensor for name, tensor in self._memory.state_dict().items()}
+        for prefix, part in self._own_parts():
+            tensors |= {f"{prefix}.{name}": tensor for name, tensor in part.state_dict().items()}
         return tensors
 
     def load_state_dict(self, state_dict: dict[str, Tensor], device: str | torch.device = "cpu") -> None:
@@ -303,23 +301,18 @@ class PiRLAlgorithm(RLAlgorithm):
                 f"algorithm checkpoint: {differing[0]!r} and {len(differing) - 1} more tensors do not match "
                 f"variant={self.config.variant}, advantage={self.config.advantage}; resume with the same"
             )
-        for prefix, module in self._own_modules():
+        for prefix, part in self._own_parts():
             own = {
                 name.removeprefix(f"{prefix}."): t
                 for name, t in state_dict.items()
                 if name.startswith(f"{prefix}.")
             }
-            module.load_state_dict(own)
-        if self.config.critic_memory:
-            prefix = "memory."
-            self._memory.load_state_dict(
-                {k.removeprefix(prefix): t for k, t in state_dict.items() if k.startswith(prefix)}
-            )
+            part.load_state_dict(own)
         self.policy_version = int(state_dict["policy_version"])
 
-    def _own_modules(self) -> list[tuple[str, nn.Module]]:
-        modules = (("critic", self.critic), ("noise", self.stochastic.noise))
-        return [(name, module) for name, module in modules if module is not None]
+    def _own_parts(self) -> list[tuple[str, nn.Module | CriticMemory]]:
+        parts = (("critic", self.critic), ("noise", self.stochastic.noise), ("memory", self._memory))
+        return [(name, part) for name, part in parts if part is not None]
 
     @property
     def needs_scene_state(self) -> bool:

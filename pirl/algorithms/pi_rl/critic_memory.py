@@ -32,10 +32,10 @@ class CriticMemory:
     def add(self, scenes: Tensor, returns: Tensor) -> None:
         """Take in one update's decisions [N, S] and returns [N]; the oldest update's make room."""
         sizes = [*self._sizes, len(returns)]
-        self._sizes = sizes[-self._updates :] if self._updates else []
-        kept = sum(self._sizes)
-        self.scenes = torch.cat([self.scenes, scenes])[-kept:] if kept else self.scenes
-        self.returns = torch.cat([self.returns, returns])[-kept:] if kept else self.returns
+        self._sizes = sizes[max(0, len(sizes) - self._updates) :]
+        oldest = sum(sizes) - sum(self._sizes)
+        self.scenes = torch.cat([self.scenes, scenes])[oldest:]
+        self.returns = torch.cat([self.returns, returns])[oldest:]
 
     def state_dict(self) -> dict[str, Tensor]:
         """All that is kept."""
