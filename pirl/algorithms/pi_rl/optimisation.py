@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -92,29 +91,33 @@ class PPOOptimisation:
 
     def warm_up_critic(self, batch: UpdateBatch, returns: Tensor) -> None:
         """Fit the critic to returns before the policy moves, without value clipping."""
-        assert self._critic is not None
-        for _ in range(self._config.critic_warmup_epochs):
-            for rows in self._minibatches(batch):
-                own = batch.processes.own(rows)
-                if len(own):
-                    values = batch.critic_values(self._critic, own)
-                    loss = value_loss(values, values.detach(), returns[own], None, self._config.huber_delta)
-                    (loss * (len(own) / len(rows))).backward()
-                self._step("critic", batch.processes, warmup=False)
+        critic, epochs = self._critic, self._config.critic_warmup_epochs
+        assert critic is not None
+        self._fit(lambda rows: batch.critic_values(critic, rows), returns, epochs, batch.processes)
 
     def fit_critic(self, memory: CriticMemory, processes: Processes) -> None:
         """Fit the critic to the returns of all remembered decisions."""
-        assert self._critic is not None
-        for _ in range(self._config.critic_epochs):
-            for rows in self._cut(len(memory), processes, memory.returns.device):
+        critic, epochs = self._critic, self._config.critic_epochs
+        assert critic is not None
+        losses = self._fit(lambda rows: critic(memory.scenes[rows]), memory.returns, epochs, processes)
+        for loss, share in losses:
+            self.metrics.add("loss/value", loss, share)
+
+    def _fit(
+        self, values_of: Callable[[Tensor], Tensor], returns: Tensor, epochs: int, processes: Processes
+    ) -> list[tuple[Tensor, float]]:
+        """Fit the critic alone; the losses of this process's shares of the minibatches."""
+        losses = []
+        for _ in range(epochs):
+            for rows in self._minibatches(len(returns), processes, returns.device):
                 own = processes.own(rows)
                 if len(own):
-                    values = self._critic(memory.scenes[own])
-                    loss = F.huber_loss(values, memory.returns[own], delta=self._config.huber_delta)
-                    share = len(own) / len(rows)
+                    share, values = len(own) / len(rows), values_of(own)
+                    loss = value_loss(values, values.detach(), returns[own], None, self._config.huber_delta)
                     (loss * share).backward()
-                    self.metrics.add("loss/value", loss.detach(), share)
+                    losses.append((loss.detach(), share))
                 self._step("critic", processes, warmup=False)
+        return losses
 
     def run(
         self,
@@ -137,7 +140,7 @@ class PPOOptimisation:
             imitation: hybrid mode's offline loss; None without.
         """
         for epoch in range(self._config.epochs):
-            for rows in self._minibatches(batch):
+            for rows in self._minibatches(batch.size, batch.processes, batch.device):
                 kl = self._policy_gradient(batch, rows, advantages, imitation)
                 if self._config.target_kl is not None and kl > self._config.target_kl:
                     self._optimizers["actor"].zero_grad(set_to_none=True)
@@ -151,10 +154,7 @@ class PPOOptimisation:
         self.metrics.add("policy/kl_stop", 0.0)
         self.metrics.add("policy/epochs", self._config.epochs)
 
-    def _minibatches(self, batch: UpdateBatch) -> Iterator[Tensor]:
-        yield from self._cut(batch.size, batch.processes, batch.device)
-
-    def _cut(self, size: int, processes: Processes, device: torch.device) -> Iterator[Tensor]:
+    def _minibatches(self, size: int, processes: Processes, device: torch.device) -> Iterator[Tensor]:
         """A fresh permutation, cut into minibatches of even size."""
         count = max(1, math.ceil(size / self._config.minibatch_size))
         order = torch.randperm(size, device=device)
