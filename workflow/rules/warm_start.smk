@@ -36,9 +36,8 @@ rule pointing:
 rule pretrain:
     input:
         dataset=rules.pointing.output,
-        code=code("policies"),
+        code=code("experiment/cloning.py", "policies"),
         script=f"{SCRIPTS}/pretrain.py",
-        training=f"{SCRIPTS}/warm_start.py",
     output:
         directory(f"{RESULTS}/pretrain/policy"),
     log:
@@ -65,7 +64,7 @@ rule warm_start:
     input:
         dataset=rules.demos.output[demonstration_layout(config)],
         pretrained=PRETRAINED,
-        code=code("policies"),
+        code=code("experiment/cloning.py", "policies"),
         script=f"{SCRIPTS}/warm_start.py",
     output:
         policy=directory(f"{RESULTS}/warm_start/policy"),

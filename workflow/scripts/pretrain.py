@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from warm_start import clone
-
+from pirl.experiment.cloning import clone
 from pirl.experiment.stage import stage, stage_parser
 from pirl.policies.export import export_policy
 

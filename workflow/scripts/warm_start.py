@@ -5,11 +5,6 @@ python workflow/scripts/warm_start.py --config configs/smoke.yaml --dataset data
 
 from __future__ import annotations
 
-import json
-import logging
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,78 +13,13 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from lerobot.configs.policies import PreTrainedConfig
 from lerobot.envs.configs import LiberoEnv
 
+from pirl.experiment.cloning import clone, policy_settings
 from pirl.experiment.recipes import WARM_START, environment_settings, policy_type
 from pirl.experiment.stage import stage, stage_parser
 from pirl.files import write_json_atomically
 from pirl.policies.export import export_policy
 from pirl.policies.fit import check_fit
 from pirl.policies.processing import PolicyProcessing
-from pirl.policies.tokenizer import TOKENIZER_DIR
-
-
-def policy_settings(experiment: dict[str, Any]) -> dict[str, str]:
-    """`policy.settings` as values of LeRobot's command line, without the type: a checkpoint knows it."""
-    settings = {key: value for key, value in experiment["policy"]["settings"].items() if key != "type"}
-    if settings.get("tokenizer_name") == "builtin":
-        settings["tokenizer_name"] = str(TOKENIZER_DIR)
-    return {key: _flag_value(value) for key, value in settings.items()}
-
-
-def policy_flags(experiment: dict[str, Any]) -> list[str]:
-    """The `--policy.*` flags of lerobot-train."""
-    path = experiment["policy"]["path"]
-    origin = f"--policy.path={path}" if path else f"--policy.type={policy_type(experiment)}"
-    flags = [f"--policy.{key}={value}" for key, value in policy_settings(experiment).items()]
-    return [origin, "--policy.push_to_hub=false", *flags]
-
-
-def _flag_value(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return json.dumps(value)
-
-
-def train_command(
-    experiment: dict[str, Any], dataset: Path, output_dir: Path, section: str = WARM_START
-) -> list[str]:
-    """The stock `lerobot-train` command line with the steps, batch size and settings of a section."""
-    training = experiment[section]
-    return [
-        str(Path(sys.executable).with_name("lerobot-train")),
-        f"--dataset.repo_id={dataset.name}",
-        f"--dataset.root={dataset}",
-        f"--output_dir={output_dir}",
-        f"--job_name={section}",
-        f"--steps={training['steps']}",
-        f"--batch_size={training['batch_size']}",
-        f"--seed={experiment['seed']}",
-        f"--save_freq={training['steps']}",
-        f"--log_freq={max(1, training['steps'] // 20)}",
-        "--num_workers=1",
-        "--env_eval_freq=0",
-        "--wandb.enable=false",
-        *(f"--{key}={_flag_value(value)}" for key, value in training["settings"].items()),
-        *policy_flags(experiment),
-    ]
-
-
-def clone(experiment: dict[str, Any], dataset: Path, work_dir: Path, section: str = WARM_START) -> Path:
-    """Train with `lerobot-train` and return the folder of the last checkpoint's policy.
-
-    Raises:
-        RuntimeError: when lerobot-train fails.
-    """
-    if not (dataset / "meta" / "info.json").is_file():
-        raise FileNotFoundError(
-            f"--dataset: {dataset} holds no LeRobotDataset; run the stage that makes it first"
-        )
-    shutil.rmtree(work_dir, ignore_errors=True)
-    work_dir.parent.mkdir(parents=True, exist_ok=True)
-    command = train_command(experiment, dataset, work_dir, section)
-    logging.info("%s", " ".join(command))
-    if subprocess.run(command, check=False).returncode != 0:
-        raise RuntimeError("lerobot-train failed; its own messages stand above")
-    return work_dir / "checkpoints" / "last" / "pretrained_model"
 
 
 def locate(path: str) -> Path:
