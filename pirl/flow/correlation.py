@@ -17,10 +17,12 @@ def correlate(white: Tensor, correlation: float) -> Tensor:
 
     Args:
         white: independent unit noise z, [B, C, D].
-        correlation: rho in [0, 1) between neighbouring steps; 0 returns `white` itself.
+        correlation: rho in [0, 1] between neighbouring steps; 0 returns `white` itself, 1 its first step.
     """
     if not correlation:
         return white
+    if correlation == 1:
+        return white[:, :1].expand_as(white)
     steps = [white[:, 0]]
     for z in white[:, 1:].unbind(1):
         steps.append(correlation * steps[-1] + math.sqrt(1 - correlation**2) * z)

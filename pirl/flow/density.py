@@ -24,7 +24,10 @@ def gaussian_log_prob(sample: Tensor, mean: Tensor, std: Tensor, correlation: fl
         std: broadcastable, >= 0.
         correlation: of the noise between neighbouring steps of the chunk; an entry's density is then the
             conditional one, given the steps before it, and noise must fill the chunk from its first step on.
+            With 1 all steps share one draw, and the first entry holds the density of the chunk's mean.
     """
+    if correlation == 1:
+        return _of_the_mean(gaussian_log_prob(_mean(sample, std), _mean(mean, std), _mean(std, std)), std)
     noisy = std > 0
     safe = torch.where(noisy, std, torch.ones_like(std))
     log_prob = -0.5 * whiten((sample - mean) / safe, correlation) ** 2 - torch.log(safe) - 0.5 * LOG_2PI
@@ -35,12 +38,25 @@ def gaussian_log_prob(sample: Tensor, mean: Tensor, std: Tensor, correlation: fl
 
 def gaussian_entropy(std: Tensor, correlation: float = 0.0) -> Tensor:
     """Differential entropy per entry of std [..., C, D], given the steps before it; 0 where std is 0."""
+    if correlation == 1:
+        return _of_the_mean(gaussian_entropy(_mean(std, std)), std)
     noisy = std > 0
     safe = torch.where(noisy, std, torch.ones_like(std))
     entropy = 0.5 * (LOG_2PI + 1) + torch.log(safe)
     if correlation:
         entropy = entropy + log_innovation_std(std.shape[-2], correlation, std)
     return torch.where(noisy, entropy, torch.zeros_like(std))
+
+
+def _mean(entries: Tensor, std: Tensor) -> Tensor:
+    """Mean over those steps of the chunk that have noise, [..., C, D] -> [..., 1, D]; 0 without any."""
+    noisy = (std > 0).expand_as(entries)
+    return torch.where(noisy, entries, 0).sum(-2, keepdim=True) / noisy.sum(-2, keepdim=True).clamp_min(1)
+
+
+def _of_the_mean(values: Tensor, std: Tensor) -> Tensor:
+    """Values [..., 1, D] of the chunk's mean in the first of its steps, 0 in the others, [..., C, D]."""
+    return F.pad(values, (0, 0, 0, std.shape[-2] - 1))
 
 
 def bernoulli_log_prob(outcome: Tensor, logit: Tensor, temperature: float = 1.0) -> Tensor:

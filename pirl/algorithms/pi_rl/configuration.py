@@ -55,7 +55,7 @@ NOT_NEGATIVE = (
     "advantage_std_floor",
     "value_coefficient",
 )
-FRACTIONS = ("gamma", "gae_lambda", "lr_final_fraction", "encoder_lr_scale")
+FRACTIONS = ("noise_correlation", "gamma", "gae_lambda", "lr_final_fraction", "encoder_lr_scale")
 
 
 @RLAlgorithmConfig.register_subclass("pi_rl")
@@ -79,7 +79,8 @@ class PiRLConfig(RLAlgorithmConfig):
     # with 0 stays deterministic: fewer noisy dims, less noise in the gradient.
     noise_scale: list[float] | None = None
     # Correlation of the noise between neighbouring steps of a chunk. White noise moves an arm that follows
-    # absolute poses hardly at all: the controller averages it away. The log-prob is that of correlated noise.
+    # absolute poses hardly at all: the controller averages it away. The log-prob is that of correlated noise;
+    # with 1 a chunk's steps share one draw, and its log-prob is that of the chunk's mean.
     noise_correlation: float = 0.0
     # Denoising steps that are stochastic and enter the log-prob: `one` drawn per decision, the `last`, or
     # `all`. null: one for flow_sde (the paper's hybrid), all for flow_noise.
@@ -210,10 +211,6 @@ class PiRLConfig(RLAlgorithmConfig):
             raise ValueError(
                 "algorithm.sampler: 'native' forgets the noise of earlier steps, so flow_sde cannot use it "
                 f"with stochastic_steps={self.stochastic_steps!r}; use euler, or stochastic_steps=last"
-            )
-        if not 0 <= self.noise_correlation < 1:
-            raise ValueError(
-                f"algorithm.noise_correlation: must be at least 0 and below 1, got {self.noise_correlation}"
             )
         if self.critic_input == "scene" and self.bootstrap_timeouts:
             raise ValueError(

@@ -133,7 +133,8 @@ class StochasticPolicy:
 
     def _entropy_entries(self) -> int:
         joint = self.config.stochastic_steps == "all" and self.config.logprob_reduction == "sum"
-        return int(self.counted.sum()) * (self.steps if joint else 1)
+        drawn = self.counted[:1] if self.config.noise_correlation == 1 else self.counted
+        return int(drawn.sum()) * (self.steps if joint else 1)
 
     def _logits(self, last: Output) -> Tensor:
         """Gripper logits of the last denoiser call, float32 [B, H, G]."""

@@ -195,6 +195,7 @@ def test_update_switches_dropout_off_by_itself():
         {"variant": "flow_noise", "critic_input": "scene", "bootstrap_timeouts": False, "critic_memory": 2},
         {"variant": "flow_sde", "noise_scale": [0.5] * 10, "autocast": True, "weight_decay": 0.01},
         {"variant": "flow_noise", "noise_scale": [0.5] * 3 + [0.0] * 7, "noise_correlation": 0.9},
+        {"variant": "flow_sde", "noise_correlation": 1.0, "ratio_level": "chunk"},
     ],
     ids=lambda s: "-".join(str(v) for v in s.values())[:40],
 )
