@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pirl.experiment.recipes import WARM_START, policy_type
+from pirl.policies.export import copy_for_training
 from pirl.policies.tokenizer import TOKENIZER_DIR
 
 
@@ -72,6 +73,10 @@ def clone(experiment: dict[str, Any], dataset: Path, work_dir: Path, section: st
         )
     shutil.rmtree(work_dir, ignore_errors=True)
     work_dir.parent.mkdir(parents=True, exist_ok=True)
+    origin = experiment["policy"]["path"]
+    if origin is not None and Path(origin).is_dir():
+        copy = copy_for_training(Path(origin), work_dir.with_name(f"{section}_origin"))
+        experiment = {**experiment, "policy": {**experiment["policy"], "path": str(copy)}}
     command = train_command(experiment, dataset, work_dir, section)
     logging.info("%s", " ".join(command))
     if subprocess.run(command, check=False).returncode != 0:

@@ -19,6 +19,7 @@ from pirl.policies.processing import XVLA_LIBERO_STEPS
 
 CONFIG_FILE = "config.json"
 ADAPTER_FILE = "adapter_model.safetensors"
+DEVICE_STEP = "device_processor"
 TOKENIZER_STEP = "tokenizer_processor"
 TOKENIZER_FOLDER = "tokenizer"
 
@@ -74,7 +75,31 @@ def export_policy(source: Path, destination: Path, overrides: Sequence[str] = ()
     return destination
 
 
-def _without(steps: list[dict[str, Any]], names: frozenset[str]) -> list[dict[str, Any]]:
+def copy_for_training(source: Path, destination: Path) -> Path:
+    """Copy a policy folder so that lerobot-train gives it the inputs it knows.
+
+    XVLA's preprocessor regains the steps that an export or one of pirl's checkpoints lacks: lerobot-train
+    runs no environment's processor, and without a word would feed it pictures that are not normalised.
+
+    Args:
+        source: a policy folder; one that lacks nothing is copied as it is.
+        destination: the new folder; replaced if it exists.
+    """
+    shutil.rmtree(destination, ignore_errors=True)
+    shutil.copytree(source, destination)
+    file = destination / f"{POLICY_PREPROCESSOR_DEFAULT_NAME}.json"
+    if json.loads((destination / CONFIG_FILE).read_text())["type"] == "xvla" and file.is_file():
+        pipeline = json.loads(file.read_text())
+        steps = _without(pipeline["steps"], XVLA_LIBERO_STEPS)
+        if len(steps) == len(pipeline["steps"]):
+            before = [step.get("registry_name") for step in steps].index(DEVICE_STEP)
+            own = [{"registry_name": name, "config": {}} for name in XVLA_LIBERO_STEPS]
+            pipeline["steps"] = [*steps[:before], *own, *steps[before:]]
+            file.write_text(json.dumps(pipeline, indent=2))
+    return destination
+
+
+def _without(steps: list[dict[str, Any]], names: Sequence[str]) -> list[dict[str, Any]]:
     return [step for step in steps if step.get("registry_name") not in names]
 
 

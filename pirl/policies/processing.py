@@ -25,7 +25,7 @@ DOMAIN_ID = "domain_id"
 # What LeRobot's XVLA *environment* processor for LIBERO already does (make_xvla_libero_pre_post_processors).
 # lerobot-train saves the same steps in the policy's own preprocessor; run twice, XVLAImageToFloat refuses
 # images that are already normalised. They are left to the environment's side.
-XVLA_LIBERO_STEPS = frozenset({"xvla_image_to_float", "xvla_imagenet_normalize", "xvla_add_domain_id"})
+XVLA_LIBERO_STEPS = ("xvla_image_to_float", "xvla_imagenet_normalize", "xvla_add_domain_id")
 
 
 class PolicyProcessing:
@@ -49,6 +49,9 @@ class PolicyProcessing:
         """
         self._input_features = set(config.input_features or {})
         self._environment_in, self._environment_out = make_env_pre_post_processors(environment, config)
+        self._frame_in: PolicyProcessorPipeline = PolicyProcessorPipeline(
+            [step for step in self._environment_in.steps if _is_xvla_libero(step)]
+        )
         device = {"device_processor": {"device": str(config.device)}}
         self.preprocessor: PolicyProcessorPipeline
         self.postprocessor: PolicyProcessorPipeline
@@ -59,11 +62,7 @@ class PolicyProcessing:
                 config, pretrained_path=str(pretrained_path), preprocessor_overrides=device
             )
         self.preprocessor, self.postprocessor = pipelines
-        self.preprocessor.steps = [
-            step
-            for step in self.preprocessor.steps
-            if getattr(step, "_registry_name", None) not in XVLA_LIBERO_STEPS
-        ]
+        self.preprocessor.steps = [step for step in self.preprocessor.steps if not _is_xvla_libero(step)]
 
     def encode(
         self, observations: Sequence[dict[str, Any]], instructions: Sequence[str]
@@ -83,9 +82,9 @@ class PolicyProcessing:
         return {key: value for key, value in encoded.items() if self._is_input(key, value)}
 
     def encode_frame(self, frame: dict[str, Any]) -> dict[str, Tensor]:
-        """Turn a data set frame, past the environment pipeline already, into the policy's input [1, ...]."""
+        """Turn a data set frame, with LIBERO's raw observations converted already, into an input [1, ...]."""
         batch = {key: value.unsqueeze(0) for key, value in frame.items() if key in self._input_features}
-        encoded = self.preprocessor(batch | {"task": [frame["task"]]})
+        encoded = self.preprocessor(self._frame_in(batch | {"task": [frame["task"]]}))
         return {key: value for key, value in encoded.items() if self._is_input(key, value)}
 
     def decode(self, actions: Tensor) -> np.ndarray:
@@ -99,6 +98,10 @@ class PolicyProcessing:
         if not isinstance(value, Tensor):
             return False
         return key in self._input_features or key.startswith(OBS_LANGUAGE) or key == DOMAIN_ID
+
+
+def _is_xvla_libero(step: Any) -> bool:
+    return getattr(step, "_registry_name", None) in XVLA_LIBERO_STEPS
 
 
 def _stack(observations: Sequence[Any]) -> Any:

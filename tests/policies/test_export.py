@@ -2,13 +2,15 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from lerobot.envs.configs import LiberoEnv
 from lerobot.policies import make_pre_post_processors
 
+from pirl.demonstrations.layouts import to_layout, turn
 from pirl.envs.chunk_env import LiberoChunkEnv
-from pirl.policies.export import ExportError, export_policy
+from pirl.policies.export import ExportError, copy_for_training, export_policy
 from pirl.policies.processing import XVLA_LIBERO_STEPS, PolicyProcessing
 from pirl.policies.tokenizer import TOKENIZER_DIR
 from tests.policies.tiny import make_xvla
@@ -33,9 +35,9 @@ def steps(folder) -> list[str]:
 
 def test_what_lerobot_train_saves_is_encoded_like_what_is_exported(trained, tmp_path):
     folder, config = trained
-    assert set(steps(folder)) >= XVLA_LIBERO_STEPS
+    assert set(steps(folder)) >= set(XVLA_LIBERO_STEPS)
     exported = export_policy(folder, tmp_path / "policy")
-    assert not set(steps(exported)) & XVLA_LIBERO_STEPS
+    assert not set(steps(exported)) & set(XVLA_LIBERO_STEPS)
     environment = LiberoChunkEnv([("libero_object", 0)], chunk_size=4, height=32, width=32)
     environment.observation_space.seed(0)
     observation = environment.observation_space.sample()
@@ -48,6 +50,47 @@ def test_what_lerobot_train_saves_is_encoded_like_what_is_exported(trained, tmp_
     assert encoded[0].keys() == encoded[1].keys()
     for name, tensor in encoded[0].items():
         assert torch.equal(tensor, encoded[1][name])
+
+
+def test_cloning_goes_on_from_an_exported_policy_with_the_pictures_it_knows(trained, tmp_path):
+    """Without the steps that an export loses, lerobot-train feeds raw pictures, silently."""
+    folder, config = trained
+    exported = export_policy(folder, tmp_path / "policy")
+    copy = copy_for_training(exported, tmp_path / "copy")
+    assert steps(copy) == steps(folder)
+    torch.manual_seed(0)
+    frame = {name: torch.rand(1, *feature.shape) for name, feature in config.input_features.items()}
+    frame |= {"task": ["pick up the milk"]}
+    first, again = (
+        make_pre_post_processors(config, pretrained_path=str(path))[0](dict(frame)) for path in (folder, copy)
+    )
+    assert torch.equal(first["observation.images.image"], again["observation.images.image"])
+    assert first["observation.images.image"].min() < -0.5
+    assert torch.equal(first["domain_id"], again["domain_id"])
+
+
+def test_what_lerobot_train_saves_is_trained_on_as_it_is(trained, tmp_path):
+    assert steps(copy_for_training(trained[0], tmp_path / "copy")) == steps(trained[0])
+
+
+def test_a_frame_of_a_data_set_is_encoded_as_the_same_scene_in_a_rollout(trained):
+    """Demonstrations in PI-RL's hybrid mode must look to the policy as its own rollouts do."""
+    folder, config = trained
+    processing = PolicyProcessing(config, LiberoEnv(), pretrained_path=folder)
+    environment = LiberoChunkEnv([("libero_object", 0)], chunk_size=4, height=32, width=32)
+    environment.observation_space.seed(0)
+    observation = environment.observation_space.sample()
+    rolled_out = processing.encode([observation], ["pick up the milk"])
+    turned = {name: turn(picture)[None] for name, picture in observation["pixels"].items()}
+    columns = to_layout("xvla", turned, np.zeros((1, 8)), np.zeros((1, 7)))
+    frame = {
+        n: torch.from_numpy(c[0].copy()).permute(2, 0, 1) / 255 for n, c in columns.items() if "images" in n
+    }
+    frame |= {"observation.state": rolled_out["observation.state"][0], "task": "pick up the milk"}
+    frame = processing.encode_frame(frame)
+    assert frame.keys() == rolled_out.keys()
+    for name, tensor in rolled_out.items():
+        torch.testing.assert_close(frame[name], tensor)
 
 
 def test_the_exported_folder_carries_its_tokenizer(trained, tmp_path):
