@@ -1,20 +1,30 @@
 """Several processes that take part in one update: who computes what, and the sums over all of them.
 
-Every process holds the whole policy and the whole batch, computes its own decisions and adds its part to sums
-that all receive. With one process nothing is exchanged.
+Every process holds the whole batch and the whole policy, unless its blocks are sharded (`sharding`), computes
+its own decisions and adds its part to sums that all receive. With one process nothing is exchanged.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
 from accelerate import PartialState
 from torch import Tensor, nn
+
+from pirl.algorithms.sharding import is_sharded
+
+
+class Pass(NamedTuple):
+    """Decisions of one forward pass in this process."""
+
+    rows: Tensor
+    share: float  # of the decisions of all processes' passes; 0: made only to keep step with the others
 
 
 class Processes:
@@ -23,10 +33,12 @@ class Processes:
     Attributes:
         rank: number of this process.
         count: number of processes.
+        in_step: forward passes are collective, because the policy is sharded: all make equally many.
     """
 
     rank = 0
     count = 1
+    in_step = False
     _host: dist.ProcessGroup | None = None
 
     @classmethod
@@ -58,6 +70,22 @@ class Processes:
     def own(self, rows: Tensor) -> Tensor:
         """Those of some decisions that this process computes: every `count`-th of the batch."""
         return rows if self.count == 1 else rows[rows % self.count == self.rank]
+
+    def passes(self, rows: Tensor, size: int, total: int) -> list[Pass]:
+        """This process's forward passes over some decisions.
+
+        Args:
+            rows: decisions that all processes together compute, [n].
+            size: decisions per pass at most.
+            total: decisions that there are; what keeps step is an own one of them, if there is any.
+        """
+        own = self.own(rows)
+        passes = [Pass(piece, len(piece) / len(rows)) for piece in own.split(size) if len(piece)]
+        if self.in_step:
+            longest = int(torch.bincount(rows % self.count, minlength=self.count).max())
+            spare = rows.new_tensor([min(self.rank, total - 1)])
+            passes += [Pass(spare, 0.0)] * (math.ceil(longest / size) - len(passes))
+        return passes
 
     def tell(self, message: Any) -> Any:
         """What the leading process passes here, in all processes."""
@@ -91,8 +119,12 @@ class Processes:
         return tensor
 
     def sum_gradients(self, parameters: list[nn.Parameter]) -> None:
-        """Replace gradients by their sums; what no process has a gradient for keeps none."""
-        if self.count == 1:
+        """Replace gradients by their sums; what no process has a gradient for keeps none.
+
+        Gradients of sharded parameters are sums already.
+        """
+        parameters = [p for p in parameters if not is_sharded(p)]
+        if self.count == 1 or not parameters:
             return
         device = parameters[0].device
         present = self.sum(torch.tensor([float(p.grad is not None) for p in parameters], device=device))

@@ -81,6 +81,7 @@ def run_settings(
         "env": environment_settings(experiment, acting),
         "actors": train["actors"],
         "learner_processes": 1 if recipe == "sac" else train["learner_processes"],
+        "learner_sharding": recipe != "sac" and train["learner_sharding"],
         "tracking_run": experiment["run"],
         "rollout": {
             "task_ids": experiment["task_ids"],

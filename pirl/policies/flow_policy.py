@@ -94,6 +94,13 @@ class FlowPolicy(abc.ABC):
         """The modules that run at every denoising step."""
 
     @abc.abstractmethod
+    def blocks(self) -> list[nn.Module]:
+        """The repeated modules that hold most of the parameters, for sharding.
+
+        Each is called as a module and hands on what it computes by its result alone, not by a cache.
+        """
+
+    @abc.abstractmethod
     def encode(self, observation: dict[str, Tensor]) -> Context:
         """Encode preprocessed policy inputs.
 

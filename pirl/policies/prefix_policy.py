@@ -31,6 +31,11 @@ class PrefixFlow(FlowPolicy):
     def token_dim(self) -> int:
         return int(self.policy.model.action_out_proj.in_features)
 
+    def blocks(self) -> list[nn.Module]:
+        """Every linear layer: SmolVLA calls no block as a whole, and a prefix block caches its keys."""
+        modules = [module for part in (*self.encoder(), *self.denoiser()) for module in part.modules()]
+        return [module for module in modules if type(module) is nn.Linear]  # others are parts of attention
+
     def encode(self, observation: dict[str, Tensor]) -> Context:
         batch = {
             **observation,

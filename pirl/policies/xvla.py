@@ -63,6 +63,11 @@ class XVLAFlow(FlowPolicy):
     def denoiser(self) -> list[nn.Module]:
         return [self.policy.model.transformer]
 
+    def blocks(self) -> list[nn.Module]:
+        vlm = self.policy.model.vlm
+        vision = [block for stage in vlm.vision_tower.blocks for block in stage]
+        return [*self.policy.model.transformer.blocks, *vlm.language_model.encoder.layers, *vision]
+
     def encode(self, observation: dict[str, Tensor]) -> Context:
         batch = {**observation, OBS_LANGUAGE_TOKENS: integer_ids(observation[OBS_LANGUAGE_TOKENS])}
         inputs = self.policy._build_model_inputs(batch)

@@ -25,6 +25,7 @@ from lerobot.utils.constants import (
 from lerobot.utils.io_utils import load_json, write_json
 from safetensors.torch import load_file
 
+from pirl.algorithms.sharding import whole_state
 from pirl.runtime.agent import Agent
 from pirl.runtime.configuration import ConfigError, OnlineTrainConfig, latest_checkpoint
 from pirl.runtime.ingest import IntakeCounters
@@ -53,6 +54,8 @@ def save_run(
 ) -> Path:
     """Write a checkpoint named by the environment steps so far; a crash leaves the previous one valid.
 
+    With a sharded policy the learner's other processes call `help_to_save` meanwhile.
+
     Args:
         config: the run; `budget.keep_last` and `budget.keep_best` say which earlier checkpoints stay.
         agent: what is saved.
@@ -76,6 +79,7 @@ def save_run(
         optimizer=agent.algorithm.get_optimizers(),
         preprocessor=agent.processing.preprocessor,
         postprocessor=agent.processing.postprocessor,
+        model_state_dict=whole_state(agent.policy),
     )
     agent.algorithm.save_pretrained(partial / ALGORITHM_DIR)
     write_json(
@@ -98,6 +102,13 @@ def save_run(
     if config.budget.keep_last is not None:
         _prune(root, config.budget.keep_last, config.budget.keep_best)
     return final
+
+
+def help_to_save(agent: Agent) -> None:
+    """A following process's part of `save_run`: the same tensors, put together in the same order."""
+    whole_state(agent.policy)
+    for optimizer in agent.algorithm.get_optimizers().values():
+        optimizer.state_dict()
 
 
 def _prune(root: Path, keep_last: int, keep_best: int) -> None:

@@ -138,6 +138,8 @@ class OnlineTrainConfig(TrainRLServerPipelineConfig):
     incarnation: int = 0
     # Processes of the learner that share every update, one per GPU (the supervisor starts them).
     learner_processes: int = 1
+    # True: each of them keeps only its part of the policy's blocks and of their optimizer state (FSDP).
+    learner_sharding: bool = False
     # Seconds one of them waits for the others before the learner ends.
     learner_timeout_s: float = 600.0
     # Torch threads of each learner process during updates.

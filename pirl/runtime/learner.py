@@ -31,7 +31,7 @@ from pirl.files import write_json_atomically
 from pirl.runtime.agent import build_agent
 from pirl.runtime.checkpoint import restore_run, save_run
 from pirl.runtime.configuration import ConfigError, OnlineTrainConfig, parse_config
-from pirl.runtime.follower import LEAVE, Follower, train_together
+from pirl.runtime.follower import CHECKPOINT, LEAVE, PUBLISH, Follower, begin_alike, train_together
 from pirl.runtime.history import TrainingHistory
 from pirl.runtime.ingest import Intake, IntakeCounters, NotFiniteStop
 from pirl.runtime.messages import with_control
@@ -57,6 +57,8 @@ class Learner:
         self._agent = build_agent(config)
         self._algorithm = self._agent.algorithm
         self._on_policy = hasattr(self._algorithm, "rollout_ready")
+        schema = transition_schema(config, self._agent)  # acts, which alone it could not with a part
+        train_together(self._agent, self._processes, sharding=config.learner_sharding)
         mixer = make_mixer(config, self._agent)
         self._buffer: ReplayBuffer = mixer.online_buffer
         self._trainer = RLTrainer(self._algorithm, mixer, config.batch_size)
@@ -64,13 +66,13 @@ class Learner:
             Queue(config.transport.max_queued_messages),
             Queue(),
             self._buffer,
-            transition_schema(config, self._agent),
+            schema,
             not_finite=config.not_finite,
         )
         self._updates = 0
         if config.resume:
             self._intake.counters, self._updates = restore_run(config, self._agent)
-        train_together(self._agent, self._processes)
+        begin_alike(self._agent, self._processes)
         self._board = ParameterBoard()
         self._history = TrainingHistory.open(config, self._intake.counters)
         self._checkpointed_at = self._intake.counters.env_steps
@@ -107,10 +109,10 @@ class Learner:
         try:
             while not self._stop.is_set() and not self._done():
                 self._round()
-            self._processes.tell(LEAVE)
             self._publish(last=True)
             if self._intake.counters.env_steps > self._checkpointed_at:
                 self._checkpoint()
+            self._processes.tell(LEAVE)
             self._intake.counters.refused_messages += service.refused_streams
             self._history.finish(self._intake, self._updates, self._update_s, self._idle_s)
         except NotFiniteStop:
@@ -169,7 +171,13 @@ class Learner:
         if self._updates != self._published_updates:
             self._publish()
 
+    def _read_whole(self, purpose: str) -> None:
+        """Have the other processes help to put a sharded policy together."""
+        if self._processes.in_step:
+            self._processes.tell(purpose)
+
     def _publish(self, last: bool = False) -> None:
+        self._read_whole(PUBLISH)
         version = getattr(self._algorithm, "policy_version", self._updates)
         weights = with_control(self._algorithm.get_weights(), policy_version=version, finished=last)
         self._board.publish(state_to_bytes(weights), last=last)
@@ -182,6 +190,7 @@ class Learner:
         return (math.floor(env_steps / spacing) + 1) * spacing
 
     def _checkpoint(self) -> None:
+        self._read_whole(CHECKPOINT)
         rate = self._intake.recent_success_rate
         folder = save_run(
             self._config,

@@ -64,11 +64,11 @@ def test_another_seed_trains_from_other_starts_and_is_evaluated_on_the_same(expe
 
 def test_adapters_and_learner_processes_are_for_pi_rl_alone(experiment):
     assert settings(experiment, "pi_rl_flow_sde")["peft"] is None
-    experiment["train"] |= {"learner_processes": 4, "peft": {"r": 8}}
+    experiment["train"] |= {"learner_processes": 4, "learner_sharding": True, "peft": {"r": 8}}
     run = settings(experiment, "pi_rl_flow_sde")
-    assert (run["learner_processes"], run["peft"]) == (4, {"r": 8})
+    assert (run["learner_processes"], run["learner_sharding"], run["peft"]) == (4, True, {"r": 8})
     sac = settings(experiment, "sac")
-    assert sac["learner_processes"] == 1 and "peft" not in sac
+    assert (sac["learner_processes"], sac["learner_sharding"]) == (1, False) and "peft" not in sac
 
 
 @pytest.mark.parametrize(("policy", "layout"), [("xvla", "xvla"), ("smolvla", "libero"), ("pi05", "libero")])

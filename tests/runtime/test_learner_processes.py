@@ -26,13 +26,14 @@ ACTOR = "tests.runtime.processes.recorded_actor"
 STEPS_PER_UPDATE = 44
 
 
-def make_run(folder: Path, policy: Path, processes: int, updates: int) -> Path:
+def make_run(folder: Path, policy: Path, processes: int, updates: int, sharding: bool = False) -> Path:
     folder.mkdir(exist_ok=True)
     path = run_file(folder, policy)
     change(
         path,
         actors=1,
         learner_processes=processes,
+        learner_sharding=sharding,
         learner_threads=1,
         budget={"env_steps": updates * STEPS_PER_UPDATE, "checkpoints": updates},
         algorithm={"actor_lr": 1e-4, "minibatch_size": 5, "epochs": 2},
@@ -45,16 +46,19 @@ def make_run(folder: Path, policy: Path, processes: int, updates: int) -> Path:
 @pytest.mark.timeout(900)
 def test_two_processes_train_the_policy_of_one(tmp_path, start_policy):
     runs = []
-    for processes in (1, 2):
-        path = make_run(tmp_path / str(processes), start_policy, processes, updates=2)
+    for processes, sharding in ((1, False), (2, False), (2, True)):
+        folder = tmp_path / f"{processes} {sharding}"
+        path = make_run(folder, start_policy, processes, updates=2, sharding=sharding)
         summary = Supervisor(path, progress=False, actor_module=ACTOR).run()
         assert (summary["updates"], summary["refused_messages"]) == (2, 0)
         last = latest_checkpoint(path.parent / "run")
         runs.append(load_file(last / "pretrained_model" / "model.safetensors"))
-    one, two = runs
-    for key, tensor in one.items():
-        if not key.endswith("attn.qkv.bias"):  # see tests/algorithms/test_processes.py
-            assert (two[key] - tensor).abs().max() < 1e-5, key
+    one, *several = runs
+    for two in several:
+        assert two.keys() == one.keys()
+        for key, tensor in one.items():
+            if not key.endswith("attn.qkv.bias"):  # see tests/algorithms/test_processes.py
+                assert (two[key] - tensor).abs().max() < 1e-5, key
     start = load_file(start_policy / "model.safetensors")
     assert max(float((one[key] - tensor).abs().max()) for key, tensor in start.items()) > 1e-4
 

@@ -27,6 +27,7 @@ from pirl.algorithms.pi_rl.optimizers import Group, actor_groups, make_optimizer
 from pirl.algorithms.pi_rl.rollouts import RolloutIterator, RolloutReader
 from pirl.algorithms.pi_rl.stochastic_policy import StochasticPolicy
 from pirl.algorithms.processes import Processes
+from pirl.algorithms.sharding import shard, whole
 from pirl.envs.scene_state import SCENE_DIM
 from pirl.policies.registry import make_flow_policy
 
@@ -135,6 +136,15 @@ class PiRLAlgorithm(RLAlgorithm):
         return self._reader
 
     # --- updating ---
+
+    def shard(self) -> None:
+        """Keep only this process's part of the policy's blocks; call it before optimizers are made.
+
+        From then on acting, updating, `get_weights` and the optimizers' `state_dict` are collective: all of
+        `processes` do them in the same order, and only the leading one receives whole weights.
+        """
+        shard(self.flow.blocks(), self.stochastic.device)
+        self.processes.in_step = True
 
     def update(self, batch_iterator: Iterator[BatchType]) -> TrainingStats:
         """One PPO update on one on-policy batch; increments `policy_version`.
@@ -251,7 +261,7 @@ class PiRLAlgorithm(RLAlgorithm):
         trained = {name for name, _ in self.flow.trainable_parameters()}
         weights: dict[str, Any] = {
             "policy": {
-                name: tensor.detach().cpu().clone()
+                name: whole(tensor.detach()).cpu().clone()
                 for name, tensor in self.policy.state_dict().items()
                 if fresh or name in trained
             },

@@ -13,7 +13,7 @@ from pirl.algorithms.pi_rl.advantages import generalised_advantages, group_advan
 from pirl.algorithms.pi_rl.configuration import PiRLConfig
 from pirl.algorithms.pi_rl.rollouts import start_groups
 from pirl.algorithms.pi_rl.stochastic_policy import Evaluation, StochasticPolicy
-from pirl.algorithms.processes import Processes
+from pirl.algorithms.processes import Pass, Processes
 from pirl.policies.flow_policy import Context, integer_ids
 
 STORED = ("chain", "stochastic_step", "gripper")
@@ -74,13 +74,17 @@ class UpdateBatch:
     def values(self, critic: nn.Module) -> tuple[Tensor, Tensor]:
         """V(s) [N], and V(s') [N] where an episode timed out and is to bootstrap (0 elsewhere)."""
         values, final = torch.zeros_like(self.rewards), torch.zeros_like(self.rewards)
-        for rows in self.pieces(self._own):
-            values[rows] = self.critic_values(critic, rows)
+        for rows, share in self.passes(self._all):
+            value = self.critic_values(critic, rows)
+            if share:
+                values[rows] = value
         if not self.config.bootstrap_timeouts:
             return self.processes.sum(values), final
         timeouts = (self.episode_end & ~self.done).nonzero().flatten()
-        for rows in self.pieces(self.processes.own(timeouts)):
-            final[rows] = critic(*self._inputs_of(self._encode("next_state", rows)))
+        for rows, share in self.passes(timeouts):
+            value = critic(*self._inputs_of(self._encode("next_state", rows)))
+            if share:
+                final[rows] = value
         return self.processes.sum(values), self.processes.sum(final)
 
     @torch.no_grad()
@@ -92,11 +96,14 @@ class UpdateBatch:
         keep_tokens = critic_input == "action_tokens" or (critic_input == "observation" and not frozen)
         cached = frozen and self.config.cache_encoder
         contexts, inputs = [], []
-        self._own = self.processes.own(torch.arange(self.size, device=self.device))
+        self._all = torch.arange(self.size, device=self.device)
         log_prob = torch.zeros_like(self.executed, dtype=torch.float32)
-        for rows in self.pieces(self._own):
+        for rows, share in self.passes(self._all):
             context = self._encode("state", rows)
-            log_prob[rows] = self.policy.evaluate(context, self._stored(rows)).log_prob
+            recomputed = self.policy.evaluate(context, self._stored(rows)).log_prob
+            if share:
+                log_prob[rows] = recomputed
+            # What only keeps step comes last, and is all that a process without own decisions keeps.
             if cached:
                 contexts.append(context)
             if keep_tokens:
@@ -140,9 +147,9 @@ class UpdateBatch:
             tokens = flow.denoise(context, x, torch.ones(len(state), device=self.device)).tokens
         return tokens.detach(), state.detach()
 
-    def pieces(self, rows: Tensor) -> list[Tensor]:
-        """Some decisions, cut for one forward pass each."""
-        return list(rows.split(self.micro_batch_size)) if len(rows) else []
+    def passes(self, rows: Tensor) -> list[Pass]:
+        """This process's forward passes over some decisions of the batch."""
+        return self.processes.passes(rows, self.micro_batch_size, self.size)
 
 
 def discounted_returns(batch: UpdateBatch) -> Tensor:

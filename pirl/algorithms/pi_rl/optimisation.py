@@ -15,6 +15,7 @@ from pirl.algorithms.pi_rl.configuration import PiRLConfig
 from pirl.algorithms.pi_rl.critic_memory import CriticMemory
 from pirl.algorithms.pi_rl.losses import approximate_kl, log_ratios, policy_loss, value_loss
 from pirl.algorithms.processes import Processes
+from pirl.algorithms.sharding import clip_gradients
 
 ImitationLoss = Callable[[int], Tensor]
 """Flow-matching loss on an offline batch matched to so many online decisions."""
@@ -110,9 +111,8 @@ class PPOOptimisation:
         losses = []
         for _ in range(epochs):
             for rows in self._minibatches(len(returns), processes, returns.device):
-                own = processes.own(rows)
-                if len(own):
-                    share, values = len(own) / len(rows), values_of(own)
+                for own, share in processes.passes(rows, len(rows), len(returns)):
+                    values = values_of(own)
                     loss = value_loss(values, values.detach(), returns[own], None, self._config.huber_delta)
                     (loss * share).backward()
                     losses.append((loss.detach(), share))
@@ -168,8 +168,7 @@ class PPOOptimisation:
         config, divergence = self._config, 0.0
         level = config.ratio_level
         total = batch.executed[rows].sum() if level == "step" else torch.tensor(len(rows))
-        for piece in batch.pieces(batch.processes.own(rows)):
-            share = len(piece) / len(rows)
+        for piece, share in batch.passes(rows):
             evaluation = batch.evaluate(piece)
             executed = batch.executed[piece]
             log_ratio, weight = log_ratios(evaluation.log_prob, batch.old_log_prob[piece], executed, level)
@@ -182,6 +181,9 @@ class PPOOptimisation:
                 offline = imitation(len(piece))
                 loss = loss + config.bc_coefficient * offline * share
                 self.metrics.add("loss/bc", offline.detach(), share)
+            if not share:
+                (0.0 * loss).backward()
+                continue
             loss.backward()
             with torch.no_grad():
                 difference = evaluation.log_prob - batch.old_log_prob[piece]
@@ -204,23 +206,20 @@ class PPOOptimisation:
 
     def _value_gradient(self, batch: UpdateBatch, rows: Tensor, old_values: Tensor, returns: Tensor) -> None:
         assert self._critic is not None
-        own = batch.processes.own(rows)
-        if not len(own):
-            return
-        share = len(own) / len(rows)
-        values = batch.critic_values(self._critic, own)
-        loss = value_loss(
-            values, old_values[own], returns[own], self._config.value_clip, self._config.huber_delta
-        )
-        (self._config.value_coefficient * share * loss).backward()
-        self.metrics.add("loss/value", loss.detach(), share)
+        for own, share in batch.processes.passes(rows, len(rows), batch.size):
+            values = batch.critic_values(self._critic, own)
+            loss = value_loss(
+                values, old_values[own], returns[own], self._config.value_clip, self._config.huber_delta
+            )
+            (self._config.value_coefficient * share * loss).backward()
+            self.metrics.add("loss/value", loss.detach(), share)
 
     def _step(self, name: str, processes: Processes, warmup: bool = True) -> None:
         """Clip, set the rate, step; a gradient that is not finite is dropped and counted."""
         optimizer = self._optimizers[name]
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         processes.sum_gradients(parameters)
-        norm = float(nn.utils.clip_grad_norm_(parameters, self._config.max_grad_norm))
+        norm = float(clip_gradients(parameters, self._config.max_grad_norm, processes.sum))
         finite = math.isfinite(norm)
         self.metrics.add("grad_norm/skipped", 0.0 if finite else 1.0)
         if finite:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import torch
 from torch import nn
 from torch.optim import Optimizer
 
 from pirl.algorithms.pi_rl.configuration import PiRLConfig
+from pirl.algorithms.sharding import AdamW
 from pirl.policies.flow_policy import FlowPolicy
 
 
@@ -59,7 +59,7 @@ def actor_groups(flow: FlowPolicy, noise: nn.Module | None, config: PiRLConfig) 
 def make_optimizer(groups: list[Group]) -> Optimizer:
     """AdamW with the reference's moments; fused, because it walks through memory once."""
     settings = [{"params": g.parameters, "lr": g.rate, "weight_decay": g.weight_decay} for g in groups]
-    return torch.optim.AdamW(settings, betas=(0.9, 0.95), eps=1e-8, fused=True)
+    return AdamW(settings, betas=(0.9, 0.95), eps=1e-8, fused=True)
 
 
 def schedule_factor(config: PiRLConfig, update: int) -> float:
