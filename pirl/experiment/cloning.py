@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pirl.experiment.recipes import WARM_START, policy_type
-from pirl.policies.export import copy_for_training
+from pirl.policies.export import folder_for_training
 from pirl.policies.tokenizer import TOKENIZER_DIR
 
 
@@ -75,8 +75,8 @@ def clone(experiment: dict[str, Any], dataset: Path, work_dir: Path, section: st
     work_dir.parent.mkdir(parents=True, exist_ok=True)
     origin = experiment["policy"]["path"]
     if origin is not None and Path(origin).is_dir():
-        copy = copy_for_training(Path(origin), work_dir.with_name(f"{section}_origin"))
-        experiment = {**experiment, "policy": {**experiment["policy"], "path": str(copy)}}
+        folder = folder_for_training(Path(origin), work_dir.with_name(f"{section}_origin"))
+        experiment = {**experiment, "policy": {**experiment["policy"], "path": str(folder)}}
     command = train_command(experiment, dataset, work_dir, section)
     logging.info("%s", " ".join(command))
     if subprocess.run(command, check=False).returncode != 0:

@@ -75,28 +75,34 @@ def export_policy(source: Path, destination: Path, overrides: Sequence[str] = ()
     return destination
 
 
-def copy_for_training(source: Path, destination: Path) -> Path:
-    """Copy a policy folder so that lerobot-train gives it the inputs it knows.
+def folder_for_training(source: Path, copy: Path) -> Path:
+    """A policy folder from which lerobot-train gives the policy the inputs it knows.
 
     XVLA's preprocessor regains the steps that an export or one of pirl's checkpoints lacks: lerobot-train
     runs no environment's processor, and without a word would feed it pictures that are not normalised.
 
     Args:
-        source: a policy folder; one that lacks nothing is copied as it is.
-        destination: the new folder; replaced if it exists.
+        source: a policy folder.
+        copy: where a complete copy goes if the source lacks steps; replaced if it exists.
+
+    Returns:
+        The source if it lacks nothing, else the copy.
     """
-    shutil.rmtree(destination, ignore_errors=True)
-    shutil.copytree(source, destination)
-    file = destination / f"{POLICY_PREPROCESSOR_DEFAULT_NAME}.json"
-    if json.loads((destination / CONFIG_FILE).read_text())["type"] == "xvla" and file.is_file():
-        pipeline = json.loads(file.read_text())
-        steps = _without(pipeline["steps"], XVLA_LIBERO_STEPS)
-        if len(steps) == len(pipeline["steps"]):
-            before = [step.get("registry_name") for step in steps].index(DEVICE_STEP)
-            own = [{"registry_name": name, "config": {}} for name in XVLA_LIBERO_STEPS]
-            pipeline["steps"] = [*steps[:before], *own, *steps[before:]]
-            file.write_text(json.dumps(pipeline, indent=2))
-    return destination
+    name = f"{POLICY_PREPROCESSOR_DEFAULT_NAME}.json"
+    is_xvla = json.loads((source / CONFIG_FILE).read_text())["type"] == "xvla"
+    if not is_xvla or not (source / name).is_file():
+        return source
+    pipeline = json.loads((source / name).read_text())
+    steps = _without(pipeline["steps"], XVLA_LIBERO_STEPS)
+    if len(steps) < len(pipeline["steps"]):
+        return source
+    before = [step.get("registry_name") for step in steps].index(DEVICE_STEP)
+    own = [{"registry_name": step, "config": {}} for step in XVLA_LIBERO_STEPS]
+    pipeline["steps"] = [*steps[:before], *own, *steps[before:]]
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(source, copy)
+    (copy / name).write_text(json.dumps(pipeline, indent=2))
+    return copy
 
 
 def _without(steps: list[dict[str, Any]], names: Sequence[str]) -> list[dict[str, Any]]:

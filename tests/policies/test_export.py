@@ -10,7 +10,7 @@ from lerobot.policies import make_pre_post_processors
 
 from pirl.demonstrations.layouts import to_layout, turn
 from pirl.envs.chunk_env import LiberoChunkEnv
-from pirl.policies.export import ExportError, copy_for_training, export_policy
+from pirl.policies.export import ExportError, export_policy, folder_for_training
 from pirl.policies.processing import XVLA_LIBERO_STEPS, PolicyProcessing
 from pirl.policies.tokenizer import TOKENIZER_DIR
 from tests.policies.tiny import make_xvla
@@ -56,7 +56,7 @@ def test_cloning_goes_on_from_an_exported_policy_with_the_pictures_it_knows(trai
     """Without the steps that an export loses, lerobot-train feeds raw pictures, silently."""
     folder, config = trained
     exported = export_policy(folder, tmp_path / "policy")
-    copy = copy_for_training(exported, tmp_path / "copy")
+    copy = folder_for_training(exported, tmp_path / "copy")
     assert steps(copy) == steps(folder)
     torch.manual_seed(0)
     frame = {name: torch.rand(1, *feature.shape) for name, feature in config.input_features.items()}
@@ -70,7 +70,8 @@ def test_cloning_goes_on_from_an_exported_policy_with_the_pictures_it_knows(trai
 
 
 def test_what_lerobot_train_saves_is_trained_on_as_it_is(trained, tmp_path):
-    assert steps(copy_for_training(trained[0], tmp_path / "copy")) == steps(trained[0])
+    assert folder_for_training(trained[0], tmp_path / "copy") == trained[0]
+    assert not (tmp_path / "copy").exists()
 
 
 def test_a_frame_of_a_data_set_is_encoded_as_the_same_scene_in_a_rollout(trained):
