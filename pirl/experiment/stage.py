@@ -61,6 +61,7 @@ def stage(name: str, arguments: argparse.Namespace, recipe: str | None = None) -
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     results = arguments.results or Path("results") / arguments.config.stem
     label = f"{name}_{recipe}" if recipe not in (None, name) else name
+    details = results / "logs" / f"{label}.traceback"
     began = time.perf_counter()
     try:
         experiment = load_experiment(arguments.config)
@@ -71,9 +72,9 @@ def stage(name: str, arguments: argparse.Namespace, recipe: str | None = None) -
             wall_s = time.perf_counter() - began
             tracker.log_metrics({"time/stage_s": wall_s}, step=0)
     except (ValueError, OSError, RuntimeError) as error:
-        details = results / "logs" / f"{label}.traceback"
         write_text_atomically(details, traceback.format_exc())
         sys.exit(f"{label}: {error} (details: {details})")
+    details.unlink(missing_ok=True)  # of an attempt that failed before
     write_json_atomically(results / "timings" / f"{label}.json", {"stage": label, "wall_s": wall_s})
 
 
