@@ -12,9 +12,9 @@ RUNS = f"runs/{RUN}"
 DEMOS = f"data/demos/{RUN}"
 FURTHER_SEEDS = range(config["seed"] + 1, config["seed"] + config["train"]["seeds"])
 RECIPES = [
-    recipe + further
+    training
     for recipe in config["train"]["recipes"]
-    for further in ("", *(f"/seed_{seed}" for seed in FURTHER_SEEDS))
+    for training in (recipe, *(f"{recipe}/seed_{seed}" for seed in FURTHER_SEEDS))
 ]
 POLICIES = ["replay", "warm_start", *RECIPES]
 PROTOCOLS = ["smoke", "suites"]
