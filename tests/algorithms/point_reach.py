@@ -94,6 +94,9 @@ class PointFlow(FlowPolicy):
     def denoiser(self):
         return [self.policy.trunk, self.policy.head]
 
+    def blocks(self):
+        return [self.policy.trunk]
+
     def encode(self, observation: dict[str, Tensor]) -> Context:
         return {"observation": observation["observation.state"]}
 
