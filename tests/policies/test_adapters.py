@@ -1,7 +1,6 @@
 """A policy that is trained through LoRA: saved as LeRobot saves adapters, exported as a plain policy."""
 
 import copy
-import json
 import sys
 
 import pytest
@@ -20,6 +19,7 @@ from pirl.runtime.checkpoint import restore_run, save_run
 from pirl.runtime.configuration import ConfigError, parse_config
 from pirl.runtime.ingest import IntakeCounters
 from tests.policies.tiny import make_observation, make_smolvla, save_xvla
+from tests.runtime.run_file import write_run
 from tests.runtime.test_checkpoint import assert_bit_equal, open_agent, update
 
 TARGETS = r"model\.transformer\.blocks\..*\.(qkv|proj|fc1|fc2)"
@@ -35,17 +35,9 @@ def parse(base, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["pirl-learner"])
 
     def parse(*overrides: str, peft: dict | None = None):
-        settings = {
-            "output_dir": str(tmp_path / "run"),
-            "env": {"type": "libero", "observation_height": 32, "observation_width": 32},
-            "rollout": {"chunk_size": 4},
-            "policy": {"path": str(base)},
-            "peft": {"r": 2, "lora_alpha": 4, "target_modules": TARGETS} if peft is None else peft,
-            "algorithm": {"type": "pi_rl", "episodes_per_update": 4, "minibatch_size": 4, "actor_lr": 1e-2},
-            "budget": {"env_steps": 1000},
-        }
-        path = tmp_path / "run.json"
-        path.write_text(json.dumps(settings))
+        adapter = {"r": 2, "lora_alpha": 4, "target_modules": TARGETS} if peft is None else peft
+        algorithm = {"minibatch_size": 4, "actor_lr": 1e-2}
+        path = write_run(tmp_path / "run.json", tmp_path / "run", base, algorithm, peft=adapter)
         return parse_config([f"--config_path={path}", *overrides])
 
     return parse

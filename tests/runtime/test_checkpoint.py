@@ -1,6 +1,5 @@
 """A resumed learner is the learner that was interrupted: weights, optimizers, counters, random numbers."""
 
-import json
 import shutil
 import sys
 from dataclasses import asdict
@@ -15,6 +14,7 @@ from pirl.runtime.checkpoint import restore_run, save_run
 from pirl.runtime.configuration import ConfigError, OnlineTrainConfig, latest_checkpoint, parse_config
 from pirl.runtime.ingest import IntakeCounters
 from tests.algorithms.rollouts import record_episodes, store
+from tests.runtime.run_file import write_run
 
 VARIANTS = ("flow_sde", "flow_noise")
 
@@ -25,16 +25,8 @@ def parse(tmp_path, start_policy, monkeypatch):
     path = tmp_path / "run.json"
 
     def parse(*overrides: str, **algorithm) -> OnlineTrainConfig:
-        settings = {
-            "output_dir": str(tmp_path / "run"),
-            "seed": 0,
-            "env": {"type": "libero", "observation_height": 32, "observation_width": 32},
-            "rollout": {"chunk_size": 4},
-            "policy": {"path": str(start_policy)},
-            "algorithm": {"type": "pi_rl", "episodes_per_update": 4, "minibatch_size": 4, **algorithm},
-            "budget": {"env_steps": 1000},
-        }
-        path.write_text(json.dumps(settings))
+        settings = {"minibatch_size": 4} | algorithm
+        write_run(path, tmp_path / "run", start_policy, settings, seed=0)
         return parse_config([f"--config_path={path}", *overrides])
 
     return parse

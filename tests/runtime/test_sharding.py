@@ -19,6 +19,7 @@ from pirl.runtime.configuration import ConfigError, latest_checkpoint, parse_con
 from pirl.runtime.follower import train_together
 from tests.algorithms.rollouts import record_episodes
 from tests.algorithms.test_factory import make_gaussian_actor
+from tests.runtime.run_file import write_run
 from tests.runtime.shared_checkpoint import advance
 
 LORA = {
@@ -29,28 +30,15 @@ LORA = {
 
 
 def make_run(folder: Path, policy: Path, adapter: dict | None) -> Path:
-    settings = {
-        "output_dir": str(folder / "alone"),
-        "seed": 0,
-        "env": {"type": "libero", "observation_height": 32, "observation_width": 32},
-        "rollout": {"chunk_size": 4},
-        "policy": {"path": str(policy)},
-        "peft": adapter,
-        "algorithm": {
-            "type": "pi_rl",
-            "variant": "flow_noise",
-            "trainable": "denoiser" if adapter else "all",
-            "episodes_per_update": 4,
-            "minibatch_size": 5,
-            "micro_batch_size": 2,
-            "epochs": 2,
-            "actor_lr": 1e-4,
-        },
-        "budget": {"env_steps": 1000},
+    algorithm = {
+        "variant": "flow_noise",
+        "trainable": "denoiser" if adapter else "all",
+        "minibatch_size": 5,
+        "micro_batch_size": 2,
+        "epochs": 2,
+        "actor_lr": 1e-4,
     }
-    path = folder / "run.json"
-    path.write_text(json.dumps(settings))
-    return path
+    return write_run(folder / "run.json", folder / "alone", policy, algorithm, seed=0, peft=adapter)
 
 
 def assert_alike(ours: Path, theirs: Path) -> None:
