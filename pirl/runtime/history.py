@@ -107,6 +107,8 @@ class TrainingHistory:
         metrics = standard_metrics(stats.to_log_dict()) | {"time/update_s": seconds}
         if counters.recent:
             metrics["rollout/success_rate"] = intake.recent_success_rate
+        for task_id, rate in intake.success_rate_of_task.items():
+            metrics[f"rollout/success_rate/{task_id}"] = rate
         self._pending.append({k: float(v) for k, v in metrics.items() if math.isfinite(float(v))})
         if hasattr(self._config.algorithm, "episodes_per_update") or len(self._pending) >= 50:
             self._flush(counters, updates)

@@ -56,6 +56,8 @@ class Intake:
     counters: IntakeCounters = field(default_factory=IntakeCounters)
     _seen: dict[int, set[int]] = field(default_factory=dict)
     actor_totals: dict[int, dict[str, float]] = field(default_factory=dict)
+    # Outcomes of each task's latest episodes, since this process began.
+    _recent_of_task: dict[int, list[bool]] = field(default_factory=dict)
 
     def take(
         self, timeout: float, budget: float = math.inf, enough: Callable[[], bool] = lambda: False
@@ -100,6 +102,11 @@ class Intake:
         """Success under exploration noise over the latest episodes; NaN before the first."""
         recent = self.counters.recent
         return sum(recent) / len(recent) if recent else float("nan")
+
+    @property
+    def success_rate_of_task(self) -> dict[int, float]:
+        """The same for each task id that has come."""
+        return {task: sum(recent) / len(recent) for task, recent in sorted(self._recent_of_task.items())}
 
     @property
     def missing_episodes(self) -> int:
@@ -158,6 +165,8 @@ class Intake:
             self.actor_totals[actor] = {
                 key: float(message[key]) for key in ("inference_s", "waiting_s", "lost_episodes")
             }
+            task, success = int(message["task_id"]), bool(message["success"])
+            self._recent_of_task[task] = [*self._recent_of_task.get(task, []), success][-self.window :]
         except (MessageError, KeyError, TypeError, ValueError) as error:
             self.counters.refused_messages += 1
             logging.error("[LEARNER] refused an interaction message: %s", error)

@@ -27,6 +27,7 @@ METRICS: dict[str, Metric] = {
     "rollout/success_rate": Metric(
         "share", "successes among the latest training episodes, under exploration noise"
     ),
+    "rollout/success_rate/<task_id>": Metric("share", "the same for one task"),
     "rollout/episode_return": Metric("reward", "sum of rewards of one training episode"),
     "rollout/replay_transitions": Metric("transitions", "filling of the replay buffer"),
     "loss/policy": Metric("1", "PI-RL: clipped PPO surrogate; SAC: actor loss"),

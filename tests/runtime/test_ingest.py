@@ -30,6 +30,19 @@ def make_episode(actor, episode, steps=(8, 3), success=True, **changes):
     return transitions_to_bytes(transitions)
 
 
+def make_interaction(task_id=0, success=True):
+    return python_object_to_bytes(
+        {
+            "actor_id": 0,
+            "task_id": task_id,
+            "success": success,
+            "inference_s": 1.0,
+            "waiting_s": 2.0,
+            "lost_episodes": 0,
+        }
+    )
+
+
 @pytest.fixture
 def intake():
     buffer = ReplayBuffer(capacity=100, device="cpu", state_keys=["observation.state"], use_drq=False)
@@ -45,6 +58,13 @@ def test_counts_steps_episodes_and_recent_success(intake):
     assert (intake.counters.episodes, intake.counters.successes) == (3, 2)
     assert intake.recent_success_rate == 0.5
     assert len(intake.buffer) == 6
+
+
+def test_success_is_told_task_by_task(intake):
+    for task_id, success in [(3, True), (0, False), (3, False), (3, True), (3, True)]:
+        intake.interaction_queue.put(make_interaction(task_id, success))
+    intake.take(timeout=0.0)
+    assert intake.success_rate_of_task == {0: 0.0, 3: 1.0}  # a window of two
 
 
 def test_success_is_reached_by_a_whole_window_only(intake):
@@ -76,9 +96,7 @@ def test_refused_messages_hurt_nobody_else(intake):
     intake.transition_queue.put(b"noise")
     intake.transition_queue.put(make_episode(0, 0))
     intake.interaction_queue.put(b"noise")
-    intake.interaction_queue.put(
-        python_object_to_bytes({"actor_id": 0, "inference_s": 1.0, "waiting_s": 2.0, "lost_episodes": 0})
-    )
+    intake.interaction_queue.put(make_interaction())
     intake.take(timeout=0.0)
     assert intake.counters.refused_messages == 2
     assert intake.counters.episodes == 1
