@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pirl.files import write_json_atomically, write_text_atomically
+from pirl.reporting.comparison import PROTOCOL_LABELS
 
 
 def write_tables(folder: Path, recipes: Mapping[str, Mapping[str, Any]]) -> None:
@@ -30,7 +31,7 @@ def write_tables(folder: Path, recipes: Mapping[str, Mapping[str, Any]]) -> None
 
 def recipe_metrics(numbers: Mapping[str, Any]) -> dict[str, Any]:
     """Success rates under MLflow's names (`eval/smoke/success_rate`), and what training took."""
-    tests = {test: numbers[test] for test in ("smoke", "smoke_wide") if test in numbers}
+    tests = {test: numbers[test] for test in PROTOCOL_LABELS if test in numbers}
     rates = {test: counts["successes"] / counts["episodes"] for test, counts in tests.items()}
     rates |= {suite: counts["success_rate"] for suite, counts in numbers["suites"].items()}
     rates["average"] = numbers["average_success_rate"]

@@ -25,6 +25,7 @@ TINY_GEMMA = Path(__file__).parent / "tiny_gemma"
 PALIGEMMA = "models--google--paligemma-3b-pt-224"
 REVISION = 40 * "0"
 RECIPE = "pi_rl_flow_sde"
+LORA = {"method_type": "LORA", "r": 4}
 
 
 @pytest.fixture(scope="module")
@@ -78,18 +79,23 @@ class Project:
         assert result.returncode == 0, f"{command}\n{result.stdout[-4000:]}\n{result.stderr[-6000:]}"
 
 
-@pytest.mark.parametrize("name", ["xvla", "smolvla", "pi0", "pi05"])
-def test_a_tiny_recipe_from_checkpoint_to_stock_evaluation(name, project):
+@pytest.mark.parametrize(
+    ("name", "adapter"), [("xvla", None), ("smolvla", None), ("smolvla", LORA), ("pi0", None), ("pi05", None)]
+)
+def test_a_tiny_recipe_from_checkpoint_to_stock_evaluation(name, adapter, project):
     tiny, real = f"configs/tiny/{name}.yaml", load_experiment(ROOT / "configs" / f"{name}_libero.yaml")
     dataset = f"demos/{demonstration_layout(real)}"
-    project.stage("warm_start", config=tiny, dataset=dataset)
     checkpoint = project.folder / "results" / name / "warm_start" / "policy"
+    if not checkpoint.is_dir():
+        project.stage("warm_start", config=tiny, dataset=dataset)
 
-    run, results = f"{name}_from_path", project.folder / "results" / f"{name}_from_path"
+    run = f"{name}_{'adapter' if adapter else 'whole'}"
+    results = project.folder / "results" / run
     changes = {
         "base": tiny,
         "policy": {"path": str(checkpoint)},
         "warm_start": {"steps": real["warm_start"]["steps"]},
+        "train": {"peft": adapter},
     }
     (project.folder / f"{run}.yaml").write_text(yaml.safe_dump(changes))
     common = {"config": f"{run}.yaml", "recipe": RECIPE}
@@ -109,6 +115,8 @@ def test_a_tiny_recipe_from_checkpoint_to_stock_evaluation(name, project):
     changed = [key for key in before if not before[key].equal(after[key])]
     assert changed, "the update moved no weight"
     assert not [key for key in changed if ".vlm." in key or ".paligemma." in key], "the encoder is frozen"
+    trained = project.folder / "runs" / run / RECIPE / "checkpoints" / "last" / "pretrained_model"
+    assert (trained / "adapter_model.safetensors").is_file() == (adapter is not None)
 
     flags = {
         "policy.path": policy,
@@ -120,8 +128,8 @@ def test_a_tiny_recipe_from_checkpoint_to_stock_evaluation(name, project):
         "env.control_mode": real["simulation"]["control_mode"],
         "eval.n_episodes": 1,
         "eval.batch_size": 1,
-        "output_dir": project.folder / "stock" / name,
+        "output_dir": project.folder / "stock" / run,
     }
     project.run("-m pirl.stock lerobot-eval", flags)
-    stock = json.loads((project.folder / "stock" / name / "eval_info.json").read_text())
+    stock = json.loads((project.folder / "stock" / run / "eval_info.json").read_text())
     assert stock["overall"]["n_episodes"] == 1

@@ -22,7 +22,7 @@ def test_every_recipe_has_the_same_metrics_and_its_curve(tmp_path):
     metrics = {name: read(folder / name / "metrics.json") for name in RATES}
     assert len({(frozenset(found["eval"]), frozenset(found["train"])) for found in metrics.values()}) == 1
     for name, found in metrics.items():
-        for test in ("smoke", "smoke_wide"):
+        for test in ("smoke", "smoke_wide", "smoke_exact"):
             (suite,) = read(folder / name / f"{test}.json")["suites"].values()
             assert found["eval"][test] == {"success_rate": suite["successes"] / suite["episodes"]}
         average = read(folder / name / "suites.json")["average_success_rate"]
