@@ -30,6 +30,7 @@ from pirl.algorithms.processes import Processes
 from pirl.files import write_json_atomically
 from pirl.runtime.agent import build_agent
 from pirl.runtime.checkpoint import restore_run, save_run
+from pirl.runtime.child import EXIT_STOPPED, die_with_parent
 from pirl.runtime.configuration import ConfigError, OnlineTrainConfig, parse_config
 from pirl.runtime.follower import CHECKPOINT, LEAVE, PUBLISH, Follower, begin_alike, train_together
 from pirl.runtime.history import TrainingHistory
@@ -38,7 +39,6 @@ from pirl.runtime.messages import with_control
 from pirl.runtime.offline import make_mixer
 from pirl.runtime.schema import transition_schema
 from pirl.runtime.service import BroadcastLearnerService, ParameterBoard, start_server
-from pirl.runtime.supervisor import EXIT_STOPPED, die_with_parent
 
 MAX_UPDATES_PER_ROUND = 16
 LEAVE_GRACE_S = 20.0

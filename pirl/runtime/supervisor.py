@@ -10,26 +10,22 @@ learner ends well, the run is over.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import logging
-import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from pirl.files import write_json_atomically
+from pirl.runtime.child import EXIT_STOPPED, Child, rank_environments
 
-PR_SET_PDEATHSIG = 1
 TERM_GRACE_S = 30.0
 POLL_S = 0.5
 MAX_RESTARTS = 3
@@ -40,40 +36,12 @@ STALL_S = 600.0
 LAST_WORDS_S = 5.0
 # How often each actor has been started.
 INCARNATIONS_FILE = "incarnations.json"
-# Exit status of a learner that ended on purpose: a restart would meet the same again.
-EXIT_STOPPED = 3
 LEARNER_MODULE = "pirl.runtime.learner"
 ACTOR_MODULE = "pirl.runtime.actor"
 
 
 class TrainingFailed(RuntimeError):
     """The run could not be completed; the message holds the last lines of the log at fault."""
-
-
-def die_with_parent() -> None:
-    """Have this process killed as soon as the one that started it is gone."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _in_own_group() -> None:
-    """Runs in the child before exec: own process group, killed when the supervisor is."""
-    os.setpgid(0, 0)
-    die_with_parent()
-
-
-def _rank_environment(processes: int, threads: int) -> list[dict[str, str]]:
-    """What torch.distributed reads in each of the learner's processes, all on this machine."""
-    if processes == 1:
-        return [{"WORLD_SIZE": "1"}]  # whatever a cluster has set for its own job
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    common = {"WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes, "MASTER_ADDR": "127.0.0.1"}
-    common |= {"MASTER_PORT": port, "OMP_NUM_THREADS": threads}
-    return [
-        {key: str(value) for key, value in {**common, "RANK": rank, "LOCAL_RANK": rank}.items()}
-        for rank in range(processes)
-    ]
 
 
 def _own_settings(settings: dict[str, Any], overrides: list[str]) -> argparse.Namespace:
@@ -88,19 +56,6 @@ def _own_settings(settings: dict[str, Any], overrides: list[str]) -> argparse.Na
     stall_s = budget.get("stall_s", STALL_S)
     parser.add_argument("--budget.stall_s", dest="stall_s", type=float, default=stall_s)
     return parser.parse_known_args(overrides)[0]
-
-
-@dataclass
-class Child:
-    """One supervised process and its log file."""
-
-    name: str
-    process: subprocess.Popen
-    log: Path
-
-    def tail(self, lines: int = 15) -> str:
-        """The last lines of the log."""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
 
 class Supervisor:
@@ -167,28 +122,11 @@ class Supervisor:
     def _on_signal(self, *_: Any) -> None:
         self._stopping = True
 
-    def _start(self, name: str, module: str, *flags: str, environment: dict[str, str] | None = None) -> Child:
+    def _start(self, name: str, module: str, *flags: str, environment: dict[str, str] | None = None) -> None:
+        """Start a process of the run, which reads the run file and the overrides before `flags`."""
+        flags = ("--config_path", str(self._config_path), *self._overrides, *flags)
         log = self._output_dir / "logs" / f"{name}.out"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with open(log, "ab") as output:
-            process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    module,
-                    "--config_path",
-                    str(self._config_path),
-                    *self._overrides,
-                    *flags,
-                ],
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                env={**os.environ, **(environment or {})},
-                preexec_fn=_in_own_group,
-            )
-        self._children[name] = Child(name, process, log)
-        return self._children[name]
+        self._children[name] = Child.start(name, module, list(flags), log, environment or {})
 
     def _start_learner(self) -> None:
         """Start the learner and wait until it listens; one that is killed meanwhile is started again."""
@@ -206,7 +144,7 @@ class Supervisor:
         """
         announcement = self._output_dir / "learner.json"
         announcement.unlink(missing_ok=True)
-        ranks = _rank_environment(self._learner_processes, self._learner_threads)
+        ranks = rank_environments(self._learner_processes, self._learner_threads)
         for rank, environment in enumerate(ranks):
             self._start(
                 f"learner_{rank}" if rank else "learner",
@@ -285,7 +223,7 @@ class Supervisor:
             if of_learner:
                 self._kill_learner()
                 return self._start_learner()
-            _kill_group(child)
+            child.kill()
             self._start_actor(int(name.removeprefix("actor_")))
 
     def _learners(self) -> list[Child]:
@@ -306,7 +244,7 @@ class Supervisor:
 
     def _kill_learner(self) -> None:
         for child in self._learners():
-            _kill_group(child)
+            child.kill()
 
     def _stop_all(self) -> None:
         """Terminate every child once, wait, then kill its whole process group."""
@@ -320,14 +258,7 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 logging.warning("%s did not leave within %.0f s; killed", child.name, TERM_GRACE_S)
         for child in self._children.values():
-            _kill_group(child)
-
-
-def _kill_group(child: Child) -> None:
-    """Kill whatever is left of a child's process group, its own children included."""
-    with suppress(ProcessLookupError):
-        os.killpg(child.process.pid, signal.SIGKILL)
-    child.process.wait()
+            child.kill()
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

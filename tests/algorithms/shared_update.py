@@ -13,7 +13,7 @@ from pirl.algorithms import PiRLConfig
 from pirl.algorithms.factory import make_algorithm
 from pirl.algorithms.processes import Processes
 from pirl.algorithms.sharding import is_sharded
-from pirl.runtime.supervisor import die_with_parent
+from pirl.runtime.child import die_with_parent
 from tests.algorithms.rollouts import record_episodes, store
 from tests.policies.tiny import make_observation, make_policy
 

@@ -15,10 +15,10 @@ from lerobot.rl.data_sources import OnlineOfflineMixer
 from pirl.algorithms.processes import Processes
 from pirl.runtime.agent import Agent, build_agent
 from pirl.runtime.checkpoint import help_to_save, restore_run, save_run
+from pirl.runtime.child import die_with_parent
 from pirl.runtime.configuration import parse_config
 from pirl.runtime.follower import begin_alike, train_together
 from pirl.runtime.ingest import IntakeCounters
-from pirl.runtime.supervisor import die_with_parent
 from tests.algorithms.rollouts import store
 
 

@@ -12,8 +12,8 @@ settings = json.loads(Path(sys.argv[sys.argv.index("--config_path") + 1]).read_t
 output = Path(settings["output_dir"])
 behaviour = settings["behaviour"]
 rank = os.environ.get("RANK", "0")
+followers = output / "follower_starts.txt"
 if rank != "0":
-    followers = output / "follower_starts.txt"
     with open(followers, "a") as file:
         file.write(f"{os.getpid()} of={os.environ['WORLD_SIZE']} port={os.environ['MASTER_PORT']}\n")
     if behaviour == "follower dies once" and len(followers.read_text().splitlines()) == 1:
@@ -34,6 +34,9 @@ if behaviour == "stop":
     time.sleep(2.0 * (os.environ.get("WORLD_SIZE", "1") != "1"))  # the others are seen to end first
     print("pirl-learner: a loss is not finite", file=sys.stderr)
     sys.exit(3)
+followers.touch()
+while len(followers.read_text().splitlines()) < int(os.environ["WORLD_SIZE"]) - 1:
+    time.sleep(0.1)  # as the first collective operation would
 for step in range(settings["budget"]["env_steps"]):
     time.sleep(0.1)
     if behaviour == "die once" and step == 3 and len(starts.read_text().splitlines()) == 1:
