@@ -151,7 +151,7 @@ def _simulated_actors(port: int, ids: list[int], latency: float, stop: Any) -> N
         due = time.monotonic() + latency * position / len(ids)
         episode = 0
         while not stop.wait(max(0.0, due - time.monotonic())):
-            client.send_episode(_episode(actor, episode), {"actor_id": actor, **_TOTALS})
+            client.send_episode(_episode(actor, episode), {"actor_id": actor, **_REPORT})
             episode, due = episode + 1, max(due + latency, time.monotonic())
         client.close()
 
@@ -162,7 +162,7 @@ def _simulated_actors(port: int, ids: list[int], latency: float, stop: Any) -> N
         thread.join()
 
 
-_TOTALS = {"inference_s": 0.0, "waiting_s": 0.0, "lost_episodes": 0}
+_REPORT = {"task_id": 0, "success": True, "inference_s": 0.0, "waiting_s": 0.0, "lost_episodes": 0}
 
 
 def _state() -> dict[str, torch.Tensor]:

@@ -43,8 +43,9 @@ while not client.finished:
         episode = recorded[first : first + decisions]
         for transition in episode:
             transition["complementary_info"]["episode_id"] = torch.tensor([float(sent)])
-        totals = {"actor_id": 0, "inference_s": 0.0, "waiting_s": 0.0, "lost_episodes": 0}
-        client.send_episode(episode, totals)
+        outcome = {"actor_id": 0, "task_id": task[1], "success": bool(episode[-1]["done"])}
+        totals = {"inference_s": 0.0, "waiting_s": 0.0, "lost_episodes": 0}
+        client.send_episode(episode, outcome | totals)
         sent += 1
     logging.info("sent %d episodes", sent)
 client.close()
