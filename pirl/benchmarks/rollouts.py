@@ -1,11 +1,11 @@
 """How one actor's rollouts scale with its environments, in results/bench/rollouts.json.
 
-    python -m pirl.benchmarks.rollouts [--policy FOLDER] [--environments 1 2 4 8 16] [--libero 1 2]
+    python -m pirl.benchmarks.rollouts [--policy FOLDER] [--environments 1 2 4 8 16] [--libero 1 2 3]
 
 One forward pass serves all environments that wait. Three measurements, in control steps per second with the
 decisions per forward pass (`batch`) and their share of all environments (`fill`):
 
-- LIBERO: the real collector, policy and environment workers, as many as `--libero` names.
+- LIBERO at `fast` fidelity: the real collector, policy and environment workers, as many as `--libero` names.
 - Simulated: the same with environments that only wait, `--latency` seconds a chunk on average.
 - Simulated with an accelerator: the forward pass too only waits, whatever its batch, once as long as a chunk
   and once a tenth of it. `wait` holds it back for up to a quarter of a chunk's time, until all environments
@@ -164,8 +164,9 @@ class Bench:
 
     def libero(self, environments: int, seconds: float) -> dict[str, float]:
         """Real environments."""
+        chunk_size = self._sampler.chunk_size
         workers = EnvWorkers(
-            environments, [TASK], chunk_size=self._sampler.chunk_size, height=SIZE, width=SIZE
+            environments, [TASK], chunk_size=chunk_size, height=SIZE, width=SIZE, fidelity="fast"
         )
         try:
             return self._measure(workers, seconds)
@@ -217,7 +218,9 @@ def main(args: list[str] | None = None) -> None:
     """Measure, print tables, write the figures."""
     parser = policy_parser(__doc__)
     parser.add_argument("--environments", type=int, nargs="+", default=[1, 2, 4, 8, 16])
-    parser.add_argument("--libero", type=int, nargs="*", default=[1, 2], help="numbers of real environments")
+    parser.add_argument(
+        "--libero", type=int, nargs="*", default=[1, 2, 3], help="numbers of real environments"
+    )
     parser.add_argument("--latency", type=float, default=0.5, help="mean seconds of a simulated chunk")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement")
     parser.add_argument("--out", type=Path, default=Path("results/bench/rollouts.json"))
