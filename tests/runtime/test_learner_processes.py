@@ -20,7 +20,7 @@ from pirl.runtime.follower import train_together
 from pirl.runtime.supervisor import Supervisor
 from tests.algorithms.test_factory import make_gaussian_actor
 from tests.runtime.test_chaos import SUPERVISE, descendants, env_steps, is_alive, run_file
-from tests.runtime.test_faults import change, wait_for
+from tests.runtime.test_faults import change, listens, wait_for
 
 ACTOR = "tests.runtime.processes.recorded_actor"
 STEPS_PER_UPDATE = 44
@@ -61,6 +61,33 @@ def test_two_processes_train_the_policy_of_one(tmp_path, start_policy):
                 assert (two[key] - tensor).abs().max() < 1e-5, key
     start = load_file(start_policy / "model.safetensors")
     assert max(float((one[key] - tensor).abs().max()) for key, tensor in start.items()) > 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_torchrun_starts_the_learner_and_an_actor_joins_it(tmp_path, start_policy):
+    path, updates = make_run(tmp_path, start_policy, processes=2, updates=2), 2
+    torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
+    with open(tmp_path / "log", "wb") as log:
+
+        def start(*module: str) -> subprocess.Popen:
+            words = [sys.executable, "-m", *module, f"--config_path={path}", f"--transport.port={port}"]
+            return subprocess.Popen(words, stdout=log, stderr=log)
+
+        port = 0
+        programs = [start(*torchrun, "pirl.runtime.learner")]
+        try:
+            wait_for(lambda: listens(tmp_path))
+            port = json.loads((tmp_path / "run" / "learner.json").read_text())["port"]
+            programs.append(start(ACTOR))
+            statuses = [program.wait(timeout=300) for program in programs]
+        finally:
+            for program in programs:
+                program.kill()
+    assert statuses == [0, 0], (tmp_path / "log").read_text()
+    summary = json.loads((tmp_path / "run" / "train.json").read_text())
+    assert (summary["updates"], summary["refused_messages"]) == (updates, 0)
+    assert (tmp_path / "run" / "logs" / "learner_1.log").is_file()
 
 
 @pytest.mark.chaos
