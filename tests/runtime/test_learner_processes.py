@@ -70,16 +70,15 @@ def test_torchrun_starts_the_learner_and_an_actor_joins_it(tmp_path, start_polic
     torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
     with open(tmp_path / "log", "wb") as log:
 
-        def start(*module: str) -> subprocess.Popen:
+        def start(*module: str, port: int = 0) -> subprocess.Popen:
             words = [sys.executable, "-m", *module, f"--config_path={path}", f"--transport.port={port}"]
             return subprocess.Popen(words, stdout=log, stderr=log)
 
-        port = 0
         programs = [start(*torchrun, "pirl.runtime.learner")]
         try:
             wait_for(lambda: listens(tmp_path))
             port = json.loads((tmp_path / "run" / "learner.json").read_text())["port"]
-            programs.append(start(ACTOR))
+            programs.append(start(ACTOR, port=port))
             statuses = [program.wait(timeout=300) for program in programs]
         finally:
             for program in programs:
