@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,9 @@ class Child:
     log: Path
 
     @classmethod
-    def start(cls, name: str, module: str, flags: list[str], log: Path, environment: dict[str, str]) -> Child:
+    def start(
+        cls, name: str, module: str, flags: Sequence[str], log: Path, environment: dict[str, str]
+    ) -> Child:
         """Run a Python module.
 
         Args:

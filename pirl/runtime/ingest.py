@@ -161,12 +161,11 @@ class Intake:
     def _take_interaction(self, data: bytes) -> None:
         try:
             message = decode_interaction(data)
-            actor = int(message["actor_id"])
-            self.actor_totals[actor] = {
-                key: float(message[key]) for key in ("inference_s", "waiting_s", "lost_episodes")
-            }
-            task, success = int(message["task_id"]), bool(message["success"])
-            self._recent_of_task[task] = [*self._recent_of_task.get(task, []), success][-self.window :]
+            actor, task, success = int(message["actor_id"]), int(message["task_id"]), bool(message["success"])
+            totals = {key: float(message[key]) for key in ("inference_s", "waiting_s", "lost_episodes")}
         except (MessageError, KeyError, TypeError, ValueError) as error:
             self.counters.refused_messages += 1
             logging.error("[LEARNER] refused an interaction message: %s", error)
+            return
+        self.actor_totals[actor] = totals
+        self._recent_of_task[task] = [*self._recent_of_task.get(task, []), success][-self.window :]

@@ -126,7 +126,7 @@ class Supervisor:
         """Start a process of the run, which reads the run file and the overrides before `flags`."""
         flags = ("--config_path", str(self._config_path), *self._overrides, *flags)
         log = self._output_dir / "logs" / f"{name}.out"
-        self._children[name] = Child.start(name, module, list(flags), log, environment or {})
+        self._children[name] = Child.start(name, module, flags, log, environment or {})
 
     def _start_learner(self) -> None:
         """Start the learner and wait until it listens; one that is killed meanwhile is started again."""
