@@ -12,12 +12,18 @@ if TYPE_CHECKING:
     from pirl.envs.simulation import LiberoSimulation
 
 MAX_GOALS = 2
-GOAL_DIM = 19
+GOAL_DIM = 22
 ROBOT_DIM = 4
 # Elapsed share of the episode, robot, goals.
 SCENE_DIM = 1 + ROBOT_DIM + MAX_GOALS * GOAL_DIM
 # Tenths of a metre: what decides about a grasp is a few centimetres.
 PER_METRE = 10.0
+# Where things lie in the vector: the gripper, and in each goal its subject and the way to its destination.
+GRIP_POSITION = slice(2, 5)
+GOALS = tuple(
+    slice(1 + ROBOT_DIM + n * GOAL_DIM, 1 + ROBOT_DIM + (n + 1) * GOAL_DIM) for n in range(MAX_GOALS)
+)
+SUBJECT_POSITION, WAY_LEFT = slice(9, 12), slice(18, 21)  # within a goal
 
 
 class SceneState:
@@ -38,13 +44,12 @@ class SceneState:
         state = np.zeros(SCENE_DIM, np.float32)
         state[0] = elapsed
         state[1 : 1 + ROBOT_DIM] = PER_METRE * np.array([scene.finger_gap, *scene.grip_position])
-        for number, goal in enumerate(self._goals):
-            begin = 1 + ROBOT_DIM + number * GOAL_DIM
-            state[begin : begin + GOAL_DIM] = self._goal(goal)
+        for place, goal in zip(GOALS, self._goals, strict=False):
+            state[place] = self._goal(goal)
         return state
 
     def _goal(self, goal: Goal) -> np.ndarray:
-        """One conjunct: its subject seen from the gripper, its size and speed, the way left, whether done."""
+        """One conjunct: its subject from the gripper and in the world, its size, speed, way left, if done."""
         scene, subject = self._scene, goal[1]
         position = scene.position(subject)
         holder = subject if scene.is_object(subject) else scene.parent(subject)
@@ -60,6 +65,7 @@ class SceneState:
             [
                 PER_METRE * (grip.T @ (position - scene.grip_position)),
                 turned[:, :2].T.ravel(),
+                PER_METRE * position,
                 PER_METRE * size,
                 speed,
                 PER_METRE * way,

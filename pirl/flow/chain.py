@@ -172,6 +172,33 @@ def chain_log_prob(
     return ChainLogProb(log_prob, entropy, last)
 
 
+class Ending(NamedTuple):
+    """The last step of a chain as a Gaussian: the action's own distribution, given the state before it."""
+
+    mean: Tensor  # [B, C, D]
+    std: Tensor  # 0 where nothing is counted, [B, C, D]
+    last: Output
+
+
+def chain_ending(
+    denoise: Denoise, states: Tensor, times: Tensor, stochastic: Kernel, counted: Tensor
+) -> Ending:
+    """Distribution of the action that stored chains could have ended in, under the present denoiser.
+
+    Args:
+        denoise: the policy's denoiser for this batch's observations.
+        states: stored chains, [B, K + 1, C, D] float32.
+        times: grid, [K + 1].
+        stochastic: kernel of the last step.
+        counted: [C, D] bool, entries that carry credit.
+    """
+    steps = torch.full((len(states),), len(times) - 2, device=states.device)
+    t, t_next = _times(times, steps)
+    output = denoise(states[:, -2], t.flatten())
+    mean, std = stochastic(states[:, -2], states[:, 0], output, t, t_next)
+    return Ending(mean, _counted_std(std, mean, counted), output)
+
+
 def _counted_std(std: Tensor, mean: Tensor, counted: Tensor) -> Tensor:
     """Std [B, C, D], 0 where nothing is counted."""
     return torch.where(counted, std.expand_as(mean), torch.zeros_like(mean))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from lerobot.datasets import LeRobotDatasetMetadata
 from lerobot.policies import get_policy_class
 from lerobot.policies.pretrained import PreTrainedPolicy
@@ -12,6 +13,7 @@ from lerobot.rl.algorithms.base import RLAlgorithm
 from peft import PeftModel
 
 from pirl.algorithms.factory import make_algorithm
+from pirl.algorithms.pi_rl.algorithm import PiRLAlgorithm
 from pirl.policies.adapters import bare, load_policy
 from pirl.policies.fit import check_fit
 from pirl.policies.processing import PolicyProcessing
@@ -47,6 +49,9 @@ def build_agent(config: OnlineTrainConfig) -> Agent:
         raise ConfigError(
             f"algorithm.type={config.algorithm.type}, policy.type={config.policy.type}: {error}"
         ) from error
+    if isinstance(algorithm, PiRLAlgorithm):
+        algorithm.commands = lambda actions: torch.from_numpy(processing.decode(actions))
+        algorithm.relative_commands = config.env.control_mode == "relative"
     return Agent(policy, processing, algorithm)
 
 

@@ -17,6 +17,9 @@ from lerobot.policies.pretrained import PreTrainedPolicy
 from lerobot.rl.buffer import ReplayBuffer
 from torch import Tensor, nn
 
+from pirl.algorithms.acting import SCENE_STATE
+from pirl.envs.scene_state import GOALS as PLACES
+from pirl.envs.scene_state import GRIP_POSITION, SCENE_DIM, SUBJECT_POSITION
 from pirl.flow.chain import Output
 from pirl.policies.flow_policy import Context, FlowPolicy
 
@@ -157,6 +160,20 @@ def move(position: Tensor, actions: Tensor, goal: Tensor) -> tuple[Tensor, Tenso
     return position, reached
 
 
+def scene_state(state: Tensor, elapsed: float) -> Tensor:
+    """The point as the gripper and its goal as an object, [SCENE_DIM]."""
+    scene = torch.zeros(SCENE_DIM)
+    scene[0] = elapsed
+    scene[GRIP_POSITION][:2] = state[:2]
+    scene[PLACES[0]][SUBJECT_POSITION][:2] = state[2:]
+    return scene
+
+
+def commands(actions: Tensor) -> Tensor:
+    """Velocities as LIBERO's relative actions, of which 1 is half a scene unit, [B, H, 7]."""
+    return torch.cat([2 * STEP * actions.clamp(-1, 1), torch.zeros(*actions.shape[:-1], 5)], dim=-1)
+
+
 @torch.no_grad()
 def collect(algorithm, buffer: ReplayBuffer, episodes: int) -> float:
     """Roll episodes out under exploration noise into the buffer, whole episodes in order; success rate."""
@@ -183,6 +200,8 @@ def collect(algorithm, buffer: ReplayBuffer, episodes: int) -> float:
             )
             info = {key: value[i : i + 1] for key, value in act.complementary_info.items()}
             info |= {key: torch.tensor([float(value)]) for key, value in numbers.items()}
+            if algorithm.needs_scene_state:
+                info[SCENE_STATE] = scene_state(state[row], decision / MAX_DECISIONS)[None]
             stored[row].append(
                 dict(
                     state={"observation.state": state[row : row + 1]},

@@ -38,6 +38,19 @@ SETTINGS = {
         "critic_memory": 2,
         "critic_lr": 3e-4,
     },
+    "action_value": {
+        "variant": "flow_sde",
+        "advantage": "action_value",
+        "stochastic_steps": "last",
+        "critic_input": "scene",
+        "bootstrap_timeouts": False,
+        "critic_memory": 2,
+        "critic_lr": 3e-4,
+        "imagined_decisions": 4,
+        # Two steps of the full rate move this policy by many nats: rounding would decide what follows.
+        "actor_lr": 3e-4,
+        "target_kl": None,
+    },
     "kl_stop": {"variant": "flow_sde", "actor_lr": 3e-3, "target_kl": 1e-4, "epochs": 9},
     "grpo": {"variant": "flow_sde", "advantage": "grpo"},
     "hybrid": {"variant": "flow_sde", "bc_coefficient": 0.5},
@@ -45,7 +58,16 @@ SETTINGS = {
 # What matters to sharded forward passes only, beside those above.
 SHARDED = {
     name: SETTINGS[name]
-    for name in ("flow_sde", "flow_noise", "encoder", "chunk_ratio", "kl_stop", "scene", "hybrid")
+    for name in (
+        "flow_sde",
+        "flow_noise",
+        "encoder",
+        "chunk_ratio",
+        "kl_stop",
+        "scene",
+        "action_value",
+        "hybrid",
+    )
 }
 SHARDED |= {
     "encoded_again": {"variant": "flow_sde", "cache_encoder": False},
@@ -96,9 +118,11 @@ def make(name: str):
     settings = {"actor_lr": 1e-3, "episodes_per_update": 3} | SMALL | (SETTINGS | SHARDED)[name]
     if name == "one_decision":
         settings["episodes_per_update"] = 1
-    return make_algorithm(
+    algorithm = make_algorithm(
         PiRLConfig(**settings), make_policy(name if name in ("smolvla", "pi0", "pi05") else "xvla")
     )
+    algorithm.commands = lambda actions: torch.nn.functional.pad(0.1 * actions.float(), (0, 7))[..., :7]
+    return algorithm
 
 
 def rollouts(algorithm, name: str, seed: int) -> list[dict]:

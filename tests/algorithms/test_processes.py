@@ -51,6 +51,8 @@ def test_sharded_processes_end_where_one_does(sharded, name):
 
 
 def assert_ends_alike(shared: list[dict], name: str, alone: dict) -> None:
+    # What imagined decisions are credited with sums to 0 in every place: near cancellation, rounding counts.
+    tolerance = 1e-4 if name == "action_value" else 1e-5
     for results in shared:
         assert results[name]["parameters"].keys() == alone["parameters"].keys()
         for key, tensor in alone["parameters"].items():
@@ -61,7 +63,7 @@ def assert_ends_alike(shared: list[dict], name: str, alone: dict) -> None:
             if key.endswith("attn.qkv.bias"):
                 (queries, _, values), (q, _, v) = ours.chunk(3), tensor.chunk(3)
                 ours, tensor = torch.cat([queries, values]), torch.cat([q, v])
-            assert (ours - tensor).abs().max() < 1e-5, key
+            assert (ours - tensor).abs().max() < tolerance, key
         for ours, theirs in zip(results[name]["statistics"], alone["statistics"], strict=True):
             # A mean over micro-batches, which are cut otherwise.
             ours, theirs = (

@@ -5,11 +5,18 @@ import pytest
 
 from pirl.envs.chunk_env import LiberoChunkEnv
 from pirl.envs.expert.expert import ScriptedExpert
-from pirl.envs.scene_state import GOAL_DIM, PER_METRE, ROBOT_DIM, SCENE_DIM
+from pirl.envs.scene_state import (
+    GOALS,
+    GRIP_POSITION,
+    PER_METRE,
+    SCENE_DIM,
+    SUBJECT_POSITION,
+    WAY_LEFT,
+)
 from pirl.envs.starts import Start
 
 TASK = ("libero_object", 0)
-GOAL = slice(1 + ROBOT_DIM, 1 + ROBOT_DIM + GOAL_DIM)
+GOAL = GOALS[0]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +45,7 @@ def test_it_follows_an_episode_to_its_goal(environment):
     assert distance[0] > 0.1 and distance.min() < 0.04
     np.testing.assert_array_equal(goals[:-1, -1], 0)
     assert goals[-1, -1] == 1
-    way = np.linalg.norm(goals[:, -4:-1], axis=1)
+    way = np.linalg.norm(goals[:, WAY_LEFT], axis=1)
     assert way[-1] < way[0]
     # One goal: the second one's place is empty.
     assert not states[:, GOAL.stop :].any()
@@ -52,6 +59,9 @@ def test_it_is_seen_from_the_gripper(environment):
     subject = simulation.robosuite_env.parsed_problem["goal_state"][0][1]
     position = simulation.data.xpos[simulation.robosuite_env.obj_body_id[subject]]
     np.testing.assert_allclose(site.xpos + site.xmat.reshape(3, 3) @ seen, position, atol=1e-6)
+    state = info["scene_state"]
+    np.testing.assert_allclose(state[GRIP_POSITION] / PER_METRE, site.xpos, atol=1e-6)
+    np.testing.assert_allclose(state[GOAL][SUBJECT_POSITION] / PER_METRE, position, atol=1e-6)
 
 
 @pytest.mark.parametrize("task", [("libero_goal", 0), ("libero_goal", 7), ("libero_10", 2), ("libero_10", 0)])

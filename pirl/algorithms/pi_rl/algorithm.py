@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from lerobot.lerobot_types import BatchType
@@ -18,9 +18,16 @@ from torch.optim import Optimizer
 
 from pirl.algorithms.acting import SCENE_STATE, Decision
 from pirl.algorithms.pi_rl.advantages import explained_variance, normalise
-from pirl.algorithms.pi_rl.batch import UpdateBatch, discounted_returns, estimate_advantages
+from pirl.algorithms.pi_rl.approach import APPROACH_DIM
+from pirl.algorithms.pi_rl.batch import (
+    Advantages,
+    UpdateBatch,
+    discounted_returns,
+    estimate_advantages,
+)
 from pirl.algorithms.pi_rl.configuration import PiRLConfig
 from pirl.algorithms.pi_rl.critic_memory import CriticMemory
+from pirl.algorithms.pi_rl.imagination import Commands, Imagination
 from pirl.algorithms.pi_rl.networks import Critic, SceneCritic
 from pirl.algorithms.pi_rl.optimisation import ImitationLoss, Means, PPOOptimisation
 from pirl.algorithms.pi_rl.optimizers import Group, actor_groups, make_optimizer, schedule_factor
@@ -30,6 +37,14 @@ from pirl.algorithms.processes import Processes
 from pirl.algorithms.sharding import shard, whole
 from pirl.envs.scene_state import SCENE_DIM
 from pirl.policies.registry import make_flow_policy
+
+
+class Credit(NamedTuple):
+    """Whom an update credits, and with what."""
+
+    decisions: UpdateBatch | Imagination
+    estimate: Advantages
+    foreseen: float  # variance of the returns that the critic explained before it saw them
 
 
 class PiRLAlgorithm(RLAlgorithm):
@@ -42,6 +57,8 @@ class PiRLAlgorithm(RLAlgorithm):
         chunk_size: H, executed steps per decision.
         policy_version: updates done; published with the weights, recorded with every transition.
         processes: those that take part in every update; this one alone unless set.
+        commands: the policy's postprocessor, for `advantage=action_value`.
+        relative_commands: whether it gives positions as steps from the gripper's place.
     """
 
     config_class = PiRLConfig
@@ -62,8 +79,11 @@ class PiRLAlgorithm(RLAlgorithm):
         if config.activation_checkpointing:
             self.flow.recompute_activations()
         self.stochastic = StochasticPolicy(self.flow, config, device)
-        self.critic: nn.Module | None = self._make_critic().to(device) if config.advantage == "gae" else None
-        self._memory = CriticMemory(config.critic_memory, SCENE_DIM, device) if config.critic_memory else None
+        self.critic: nn.Module | None = None if config.advantage == "grpo" else self._make_critic().to(device)
+        memory = config.critic_memory
+        self._memory = CriticMemory(memory, self._scene_critic_dim(), device) if memory else None
+        self.commands: Commands | None = None
+        self.relative_commands = False
         self.chunk_size = self.flow.executed_steps
         self.policy_version = 0
         self.processes = Processes()
@@ -167,25 +187,46 @@ class PiRLAlgorithm(RLAlgorithm):
             schedule_factor(self.config, self.policy_version),
             self.optimization_step,  # type: ignore[has-type]
         )
-        values, advantages, returns = estimate_advantages(batch, self.critic)
-        if self.critic is not None and self.policy_version == 0 and self.config.critic_warmup_epochs:
-            optimisation.warm_up_critic(batch, returns)
-            values, advantages, returns = estimate_advantages(batch, self.critic)
-        foreseen = explained_variance(values, returns)
-        if self._memory is not None:
-            earned = discounted_returns(batch)
-            foreseen = explained_variance(values, earned)
-            self._memory.add(batch.info[SCENE_STATE], earned)
-            optimisation.fit_critic(self._memory, self.processes)
-            values, advantages, returns = estimate_advantages(batch, self.critic)
+        credit = self._imagined_credit if self.config.advantage == "action_value" else self._credit
+        decisions, estimate, foreseen = credit(batch, optimisation)
+        values, advantages, returns = estimate
         normalised = normalise(advantages, self.config.advantage_std_floor)
         imitation = self._imitation_loss() if self.config.bc_coefficient else None
-        optimisation.run(batch, normalised, values, returns, imitation)
+        optimisation.run(batch, decisions, normalised, values, returns, imitation)
         self.optimization_step = optimisation.steps
         optimisation.metrics = Means.merged(self.processes.gather(optimisation.metrics))
         stats = self._stats(batch, optimisation, values, advantages, returns, foreseen)
         self.policy_version += 1
         return stats
+
+    def _credit(self, batch: UpdateBatch, optimisation: PPOOptimisation) -> Credit:
+        """GAE or GRPO of the decisions that were made."""
+        estimate = estimate_advantages(batch, self.critic)
+        if self.critic is not None and self.policy_version == 0 and self.config.critic_warmup_epochs:
+            optimisation.warm_up_critic(batch, estimate.returns)
+            estimate = estimate_advantages(batch, self.critic)
+        foreseen = explained_variance(estimate.values, estimate.returns)
+        if self._memory is not None:
+            earned = discounted_returns(batch)
+            foreseen = explained_variance(estimate.values, earned)
+            self._memory.add(batch.info[SCENE_STATE], earned)
+            optimisation.fit_critic(self._memory, self.processes)
+            estimate = estimate_advantages(batch, self.critic)
+        return Credit(batch, estimate, foreseen)
+
+    def _imagined_credit(self, batch: UpdateBatch, optimisation: PPOOptimisation) -> Credit:
+        """What an action-value critic says of decisions that could have been made."""
+        if self.commands is None or self.critic is None or self._memory is None:
+            raise RuntimeError("advantage=action_value: set `commands` before update")
+        draws = self.config.imagined_decisions
+        imagination = Imagination(batch, self.commands, draws, relative=self.relative_commands)
+        earned = discounted_returns(batch)
+        foreseen = explained_variance(self.critic(imagination.taken).detach(), earned)
+        self._memory.add(imagination.taken, earned)
+        optimisation.fit_critic(self._memory, self.processes, first=self.policy_version == 0)
+        values = self.critic(imagination.taken).detach()
+        estimate = Advantages(values, imagination.advantages(self.critic), earned)
+        return Credit(imagination, estimate, foreseen)
 
     def _imitation_loss(self) -> ImitationLoss:
         """Hybrid mode: the policy's flow-matching loss on offline decisions, split by `online_ratio`."""
@@ -324,6 +365,9 @@ class PiRLAlgorithm(RLAlgorithm):
         parts = (("critic", self.critic), ("noise", self.stochastic.noise), ("memory", self._memory))
         return [(name, part) for name, part in parts if part is not None]
 
+    def _scene_critic_dim(self) -> int:
+        return SCENE_DIM + (APPROACH_DIM if self.config.advantage == "action_value" else 0)
+
     @property
     def needs_scene_state(self) -> bool:
         """Whether transitions must carry the simulator's own view."""
@@ -331,7 +375,7 @@ class PiRLAlgorithm(RLAlgorithm):
 
     def _make_critic(self) -> nn.Module:
         if self.config.critic_input == "scene":
-            return SceneCritic(SCENE_DIM, self.config.critic_hidden)
+            return SceneCritic(self._scene_critic_dim(), self.config.critic_hidden)
         token_dim, state_dim = self.flow.observation_dim
         if self.config.critic_input == "action_tokens":
             token_dim = self.flow.token_dim

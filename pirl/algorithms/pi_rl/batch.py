@@ -64,7 +64,7 @@ class UpdateBatch:
 
     def evaluate(self, rows: Tensor) -> Evaluation:
         """Log-prob and entropy of some decisions under the present policy."""
-        return self.policy.evaluate(self._context(rows), self._stored(rows))
+        return self.policy.evaluate(self.context(rows), self.stored(rows))
 
     def critic_values(self, critic: nn.Module, rows: Tensor) -> Tensor:
         """V(s) of some decisions, with gradients for the critic alone."""
@@ -100,7 +100,7 @@ class UpdateBatch:
         log_prob = torch.zeros_like(self.executed, dtype=torch.float32)
         for rows, share in self.passes(self._all):
             context = self._encode("state", rows)
-            recomputed = self.policy.evaluate(context, self._stored(rows)).log_prob
+            recomputed = self.policy.evaluate(context, self.stored(rows)).log_prob
             if share:
                 log_prob[rows] = recomputed
             # What only keeps step comes last, and is all that a process without own decisions keeps.
@@ -119,7 +119,8 @@ class UpdateBatch:
         observations = self.raw[which]  # type: ignore[literal-required]
         return self.policy.encode({key: value[rows.to(value.device)] for key, value in observations.items()})
 
-    def _context(self, rows: Tensor) -> Context:
+    def context(self, rows: Tensor) -> Context:
+        """Encoded observations of some decisions."""
         if not self._contexts:
             return self._encode("state", rows)
         return {key: value[self._kept(rows)] for key, value in self._contexts.items()}
@@ -128,7 +129,8 @@ class UpdateBatch:
         """Where own decisions lie among those that this process keeps."""
         return rows // self.processes.count
 
-    def _stored(self, rows: Tensor) -> dict[str, Tensor]:
+    def stored(self, rows: Tensor) -> dict[str, Tensor]:
+        """What the actor stored of some decisions to tell their log-prob."""
         return {key: self.info[key][rows] for key in STORED if key in self.info}
 
     def _critic_inputs(self, rows: Tensor) -> CriticInputs:
@@ -136,7 +138,7 @@ class UpdateBatch:
             return (self.info[SCENE_STATE][rows],)
         if self._critic_tokens is not None:
             return self._critic_tokens[self._kept(rows)], self._critic_state[self._kept(rows)]
-        return self._inputs_of(self._context(rows))
+        return self._inputs_of(self.context(rows))
 
     def _inputs_of(self, context: Context) -> CriticInputs:
         flow = self.policy.flow

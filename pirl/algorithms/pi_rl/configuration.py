@@ -15,7 +15,7 @@ CHOICES = {
     "logprob_reduction": ("sum", "mean"),
     "ratio_level": ("chunk", "step"),
     "trainable": ("denoiser", "all"),
-    "advantage": ("gae", "grpo"),
+    "advantage": ("gae", "grpo", "action_value"),
     "critic_input": ("observation", "action_tokens", "scene"),
     "lr_schedule": ("constant", "linear", "cosine"),
 }
@@ -30,6 +30,7 @@ AT_LEAST_ONE = (
     "lr_decay_updates",
     "critic_pooling_queries",
     "critic_epochs",
+    "imagined_decisions",
 )
 POSITIVE = (
     "noise_level",
@@ -97,8 +98,11 @@ class PiRLConfig(RLAlgorithmConfig):
     gripper_temperature: float = 1.0
 
     # --- returns ---
-    # `gae` with a critic, or `grpo`: returns compared within groups of episodes that share an initial state.
+    # `gae` with a critic; `grpo`: returns compared within groups of episodes that share an initial state; or
+    # `action_value`: a `scene` critic that sees actions too compares decisions drawn in each one's place.
     advantage: str = "gae"
+    # Draws per decision of `action_value`.
+    imagined_decisions: int = 16
     # Discount per decision, or per control step with `discount_per_step` (gamma^n for n executed steps).
     gamma: float = 0.99
     discount_per_step: bool = False
@@ -217,11 +221,13 @@ class PiRLConfig(RLAlgorithmConfig):
                 "algorithm.bootstrap_timeouts: critic_input='scene' knows how much time is left, "
                 "so a time-out has no value to bootstrap from; set it to false"
             )
-        if self.critic_memory and (self.critic_input != "scene" or self.advantage != "gae"):
+        if self.critic_memory and (self.critic_input != "scene" or self.advantage == "grpo"):
             raise ValueError(
                 "algorithm.critic_memory: pictures are too large to keep; use critic_input=scene with "
                 "advantage=gae, or critic_memory=0"
             )
+        if self.advantage == "action_value":
+            self._check_action_value()
         if self.dual_clip is not None and self.dual_clip <= 1:
             raise ValueError(
                 f"algorithm.dual_clip: must exceed 1, got {self.dual_clip}; null switches it off"
@@ -231,6 +237,19 @@ class PiRLConfig(RLAlgorithmConfig):
         if self.entropy_coefficient and self.variant == "flow_sde":
             raise ValueError(
                 "algorithm.entropy_coefficient: flow_sde's noise is fixed, its entropy has no gradient; use 0"
+            )
+
+    def _check_action_value(self) -> None:
+        needed: dict[str, object] = {"critic_input": "scene", "stochastic_steps": "last"}
+        for name, value in needed.items():
+            if getattr(self, name) != value:
+                raise ValueError(
+                    f"algorithm.advantage: action_value needs {name}={value}, got {getattr(self, name)}"
+                )
+        if not self.critic_memory:
+            raise ValueError(
+                "algorithm.critic_memory: advantage=action_value fits its critic before it uses it; "
+                "give at least 1"
             )
 
     def _check_choices(self) -> None:

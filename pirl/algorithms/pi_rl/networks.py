@@ -38,12 +38,15 @@ class Critic(nn.Module):
 
 
 class SceneCritic(nn.Module):
-    """V(s) from the simulator's own view of the scene (Pinto et al. 2017, asymmetric actor-critic)."""
+    """V(s) from the simulator's own view of the scene (Pinto et al. 2017, asymmetric actor-critic).
 
-    def __init__(self, scene_dim: int, hidden: int) -> None:
+    Q(s, a) where it is shown as well what the action approaches there.
+    """
+
+    def __init__(self, input_dim: int, hidden: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Linear(scene_dim, hidden),
+            nn.Linear(input_dim, hidden),
             nn.LayerNorm(hidden),
             nn.SiLU(),
             nn.Linear(hidden, hidden),
@@ -54,7 +57,7 @@ class SceneCritic(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, scene: Tensor) -> Tensor:
-        """Values [B] of scene states [B, S]."""
+        """Values [...] of scene states [..., I]."""
         return self.head(self.body(scene)).squeeze(-1)
 
 

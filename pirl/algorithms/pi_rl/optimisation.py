@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from pirl.algorithms.pi_rl.batch import UpdateBatch
 from pirl.algorithms.pi_rl.configuration import PiRLConfig
 from pirl.algorithms.pi_rl.critic_memory import CriticMemory
+from pirl.algorithms.pi_rl.imagination import Imagination
 from pirl.algorithms.pi_rl.losses import approximate_kl, log_ratios, policy_loss, value_loss
 from pirl.algorithms.processes import Processes
 from pirl.algorithms.sharding import clip_gradients
@@ -96,11 +97,13 @@ class PPOOptimisation:
         assert critic is not None
         self._fit(lambda rows: batch.critic_values(critic, rows), returns, epochs, batch.processes)
 
-    def fit_critic(self, memory: CriticMemory, processes: Processes) -> None:
-        """Fit the critic to the returns of all remembered decisions."""
+    def fit_critic(self, memory: CriticMemory, processes: Processes, first: bool = False) -> None:
+        """Fit the critic to the returns of all remembered decisions, the `first` time until it is warm."""
         critic, epochs = self._critic, self._config.critic_epochs
         assert critic is not None
-        losses = self._fit(lambda rows: critic(memory.scenes[rows]), memory.returns, epochs, processes)
+        if first:
+            epochs = max(epochs, self._config.critic_warmup_epochs)
+        losses = self._fit(lambda rows: critic(memory.inputs[rows]), memory.returns, epochs, processes)
         for loss, share in losses:
             self.metrics.add("loss/value", loss, share)
 
@@ -122,6 +125,7 @@ class PPOOptimisation:
     def run(
         self,
         batch: UpdateBatch,
+        decisions: UpdateBatch | Imagination,
         advantages: Tensor,
         values: Tensor,
         returns: Tensor,
@@ -133,15 +137,16 @@ class PPOOptimisation:
         divided by the whole minibatch's size: all take the step that one process would.
 
         Args:
-            batch: the decisions.
-            advantages: normalised, [N].
+            batch: the decisions that were made.
+            decisions: those that are credited, the same or M imagined ones in the place of each.
+            advantages: normalised, [N], or [N, M] of imagined ones.
             values: V(s) before the update, [N].
             returns: targets of the critic, [N].
             imitation: hybrid mode's offline loss; None without.
         """
         for epoch in range(self._config.epochs):
             for rows in self._minibatches(batch.size, batch.processes, batch.device):
-                kl = self._policy_gradient(batch, rows, advantages, imitation)
+                kl = self._policy_gradient(batch, decisions, rows, advantages, imitation)
                 if self._config.target_kl is not None and kl > self._config.target_kl:
                     self._optimizers["actor"].zero_grad(set_to_none=True)
                     self.metrics.add("policy/kl_stop", 1.0)
@@ -162,19 +167,25 @@ class PPOOptimisation:
         yield from order.tensor_split(count)
 
     def _policy_gradient(
-        self, batch: UpdateBatch, rows: Tensor, advantages: Tensor, imitation: ImitationLoss | None
+        self,
+        batch: UpdateBatch,
+        decisions: UpdateBatch | Imagination,
+        rows: Tensor,
+        advantages: Tensor,
+        imitation: ImitationLoss | None,
     ) -> float:
         """Accumulate the policy's gradients of one minibatch; returns its KL to the behaviour policy."""
         config, divergence = self._config, 0.0
         level = config.ratio_level
-        total = batch.executed[rows].sum() if level == "step" else torch.tensor(len(rows))
+        credited = advantages[rows].numel()
+        total = decisions.executed[rows].sum() if level == "step" else torch.tensor(credited)
         for piece, share in batch.passes(rows):
-            evaluation = batch.evaluate(piece)
-            executed = batch.executed[piece]
-            log_ratio, weight = log_ratios(evaluation.log_prob, batch.old_log_prob[piece], executed, level)
-            surrogate = (
-                policy_loss(log_ratio, weight, advantages[piece], config.clip, config.dual_clip) / total
-            )
+            evaluation = decisions.evaluate(piece)
+            executed = decisions.executed[piece].flatten(0, -2)
+            old_log_prob = decisions.old_log_prob[piece].flatten(0, -2)
+            log_ratio, weight = log_ratios(evaluation.log_prob, old_log_prob, executed, level)
+            credit = advantages[piece].flatten()
+            surrogate = policy_loss(log_ratio, weight, credit, config.clip, config.dual_clip) / total
             entropy = evaluation.entropy.mean()
             loss = surrogate - config.entropy_coefficient * entropy * share
             if imitation is not None:
@@ -186,8 +197,8 @@ class PPOOptimisation:
                 continue
             loss.backward()
             with torch.no_grad():
-                difference = evaluation.log_prob - batch.old_log_prob[piece]
-                divergence += float(approximate_kl(difference, executed).sum()) / len(rows)
+                difference = evaluation.log_prob - old_log_prob
+                divergence += float(approximate_kl(difference, executed).sum()) / credited
                 self._note_policy(surrogate, log_ratio.exp(), weight, evaluation, share)
         divergence = sum(batch.processes.gather(divergence))
         self.metrics.add("policy/approx_kl", divergence)

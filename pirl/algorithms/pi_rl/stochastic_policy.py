@@ -10,15 +10,18 @@ from torch import Tensor
 from pirl.algorithms.pi_rl.configuration import PiRLConfig
 from pirl.algorithms.pi_rl.networks import NoiseNetwork
 from pirl.flow.chain import (
+    Ending,
     Kernel,
     Output,
     Reduction,
     StochasticSteps,
+    chain_ending,
     chain_log_prob,
     draw_stochastic_steps,
     sample_chain,
 )
-from pirl.flow.density import bernoulli_entropy, bernoulli_log_prob
+from pirl.flow.correlation import correlate
+from pirl.flow.density import bernoulli_entropy, bernoulli_log_prob, gaussian_entropy, gaussian_log_prob
 from pirl.flow.kernels import euler_mean, flow_sde, native_mean, time_grid
 from pirl.policies.flow_policy import Context, FlowPolicy, integer_ids
 
@@ -131,6 +134,67 @@ class StochasticPolicy:
             gripper_entropy = bernoulli_entropy(logits, temperature).mean((-1, -2))
         return Evaluation(log_prob, entropy, gripper_entropy)
 
+    @torch.no_grad()
+    def imagine(
+        self, context: Context, stored: dict[str, Tensor], noise: Tensor, uniform: Tensor
+    ) -> dict[str, Tensor]:
+        """Other decisions that the policy could have made: the last step of stored chains, drawn anew.
+
+        Args:
+            context: encoded observations of the stored decisions.
+            stored: what `decide` returned for them, with noise in the last step alone.
+            noise: unit Gaussian, M draws per decision, [B, M, C, D].
+            uniform: in [0, 1), decides the discrete gripper's draws, [B, M, H, G].
+
+        Returns:
+            `ending` [B, M, C, D] and with a discrete gripper `gripper` [B, M, H, G].
+        """
+        ending = self._ending(context, stored)
+        mean, std = ending.mean[:, None], ending.std[:, None]
+        correlated = correlate(noise.flatten(0, 1), self.config.noise_correlation).view_as(noise)
+        drawn = torch.where(std > 0, mean + std * correlated, stored["chain"][:, None, -1])
+        imagined = {"ending": drawn}
+        if self.flow.binary_dims:
+            probability = torch.sigmoid(self._logits(ending.last) / self.config.gripper_temperature)
+            imagined["gripper"] = (uniform < probability[:, None]).float()
+        return imagined
+
+    def evaluate_imagined(
+        self, context: Context, stored: dict[str, Tensor], imagined: dict[str, Tensor]
+    ) -> Evaluation:
+        """Log-prob of imagined decisions under the present policy, [B * M, H]; entropies as in `evaluate`.
+
+        One denoiser call per stored decision serves all that was imagined in its place.
+        """
+        ending, count = self._ending(context, stored), imagined["ending"].shape[1]
+        mean, std = (_repeat(entries, count) for entries in (ending.mean, ending.std))
+        drawn, correlation = imagined["ending"].flatten(0, 1), self.config.noise_correlation
+        executed = self.flow.executed_steps
+        log_prob = gaussian_log_prob(drawn, mean, std, correlation).sum(-1)[:, :executed]
+        entropy = gaussian_entropy(ending.std, correlation).sum(-1)[:, :executed].sum(-1)
+        gripper_entropy = torch.zeros_like(entropy)
+        if self.flow.binary_dims:
+            logits, temperature = self._logits(ending.last), self.config.gripper_temperature
+            outcomes = imagined["gripper"].flatten(0, 1)
+            log_prob = log_prob + bernoulli_log_prob(outcomes, _repeat(logits, count), temperature).sum(-1)
+            gripper_entropy = bernoulli_entropy(logits, temperature).mean((-1, -2))
+        return Evaluation(log_prob, entropy / self._entropy_entries(), gripper_entropy)
+
+    def finish_imagined(self, imagined: dict[str, Tensor]) -> Tensor:
+        """What the policy's postprocessor takes of imagined decisions, [B, M, H, D_real]."""
+        outcomes = imagined["gripper"].flatten(0, 1) if "gripper" in imagined else None
+        finished = self.flow.finish(imagined["ending"].flatten(0, 1), outcomes)
+        return finished.unflatten(0, imagined["ending"].shape[:2])
+
+    def _ending(self, context: Context, stored: dict[str, Tensor]) -> Ending:
+        return chain_ending(
+            lambda x, t: self.flow.denoise(context, x, t),
+            stored["chain"],
+            self.times,
+            self._stochastic,
+            self.counted,
+        )
+
     def _entropy_entries(self) -> int:
         joint = self.config.stochastic_steps == "all" and self.config.logprob_reduction == "sum"
         drawn = self.counted[:1] if self.config.noise_correlation == 1 else self.counted
@@ -177,3 +241,8 @@ class StochasticPolicy:
 
 
 _NONE = torch.zeros(())
+
+
+def _repeat(entries: Tensor, count: int) -> Tensor:
+    """Each row `count` times in a row, [B, ...] -> [B * count, ...]."""
+    return entries.repeat_interleave(count, dim=0)

@@ -32,6 +32,20 @@ def test_round_trip_through_a_folder(tmp_path):
         ({"sampler": "native"}, r"sampler.*use euler, or stochastic_steps=last"),
         ({"critic_input": "scene"}, r"bootstrap_timeouts: critic_input='scene'.*set it to false"),
         ({"critic_memory": 3}, r"critic_memory.*use critic_input=scene"),
+        ({"advantage": "action_value"}, r"action_value needs critic_input=scene, got observation"),
+        (
+            {"advantage": "action_value", "critic_input": "scene", "bootstrap_timeouts": False},
+            r"action_value needs stochastic_steps=last, got one",
+        ),
+        (
+            {
+                "advantage": "action_value",
+                "critic_input": "scene",
+                "bootstrap_timeouts": False,
+                "stochastic_steps": "last",
+            },
+            r"critic_memory: advantage=action_value",
+        ),
         ({"dual_clip": 0.9}, r"dual_clip: must exceed 1"),
         ({"lr_schedule": "cosine"}, r"lr_decay_updates: needed"),
         ({"entropy_coefficient": 0.01}, r"entropy_coefficient.*use 0"),

@@ -17,7 +17,7 @@ def filled(updates: int, sizes: list[int]) -> CriticMemory:
 def test_the_oldest_update_makes_room():
     memory = filled(2, [4, 1, 2])
     assert memory.returns.tolist() == [1, 2, 2]
-    assert memory.scenes[:, 0].tolist() == [1, 2, 2] and len(memory) == 3
+    assert memory.inputs[:, 0].tolist() == [1, 2, 2] and len(memory) == 3
 
 
 def test_without_room_nothing_is_kept():

@@ -1,0 +1,111 @@
+"""Imagined decisions: drawn from the behaviour policy, with its density, credited by a critic."""
+
+import pytest
+import torch
+from lerobot.rl.data_sources import OnlineOfflineMixer
+
+from pirl.algorithms import PiRLConfig
+from pirl.algorithms.factory import make_algorithm
+from pirl.algorithms.pi_rl.approach import STEPS
+from pirl.algorithms.pi_rl.batch import UpdateBatch
+from pirl.algorithms.pi_rl.imagination import Imagination
+from pirl.envs.scene_state import SCENE_DIM
+from tests.algorithms.rollouts import record_episodes, store
+from tests.policies.tiny import make_policy, make_xvla
+
+SETTINGS = {
+    "advantage": "action_value",
+    "critic_input": "scene",
+    "bootstrap_timeouts": False,
+    "stochastic_steps": "last",
+    "critic_memory": 2,
+    "episodes_per_update": 4,
+    "minibatch_size": 6,
+    "imagined_decisions": 5,
+}
+# Where an approach holds x of the first offset.
+X = SCENE_DIM + STEPS
+
+
+def commands(actions):
+    return torch.nn.functional.pad(actions.float(), (0, 7))[..., :7]
+
+
+def make(policy=None, **settings):
+    torch.manual_seed(0)
+    algorithm = make_algorithm(PiRLConfig(**(SETTINGS | settings)), policy or make_xvla())
+    algorithm.commands = commands
+    return algorithm
+
+
+def batch_of(algorithm) -> UpdateBatch:
+    buffer = store(record_episodes(algorithm))
+    assert algorithm.rollout_ready(buffer)
+    iterator = algorithm.configure_data_iterator(OnlineOfflineMixer(buffer), 8)
+    return UpdateBatch(next(iterator), algorithm.stochastic, algorithm.config)
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.9, 1.0])
+@pytest.mark.parametrize(("variant", "mode"), [("flow_sde", "ee6d"), ("flow_noise", "auto")])
+def test_what_was_done_has_the_density_it_was_drawn_with(variant, mode, correlation):
+    algorithm = make(make_xvla(mode), variant=variant, noise_correlation=correlation)
+    batch, policy = batch_of(algorithm), algorithm.stochastic
+    rows = torch.arange(batch.size)
+    stored = batch.stored(rows)
+    done = {"ending": stored["chain"][:, None, -1]}
+    if "gripper" in stored:
+        done["gripper"] = stored["gripper"][:, None]
+    again = policy.evaluate_imagined(batch.context(rows), stored, done)
+    first = policy.evaluate(batch.context(rows), stored)
+    torch.testing.assert_close(again.log_prob, first.log_prob)
+    torch.testing.assert_close(again.entropy, first.entropy)
+    torch.testing.assert_close(again.gripper_entropy, first.gripper_entropy)
+
+
+def test_draws_scatter_as_the_behaviour_policy_does_and_leave_the_rest_alone():
+    algorithm = make(noise_scale=[1.0] * 3 + [0.0] * 7, executed_dims=10, noise_correlation=1.0)
+    batch, policy = batch_of(algorithm), algorithm.stochastic
+    rows, horizon = torch.arange(batch.size), algorithm.chunk_size
+    context, stored = batch.context(rows), batch.stored(rows)
+    noise = torch.randn(batch.size, 4000, algorithm.flow.horizon, algorithm.flow.model_dims)
+    uniform = torch.rand(batch.size, 4000, horizon, len(algorithm.flow.binary_dims))
+    drawn = policy.imagine(context, stored, noise, uniform)["ending"]
+    ending = policy._ending(context, stored)
+    noisy = drawn[:, :, :horizon, :3]
+    torch.testing.assert_close(noisy.std(1).mean(), ending.std[:, :horizon, :3].mean(), rtol=0.03, atol=0)
+    torch.testing.assert_close(noisy.mean(1), ending.mean[:, :horizon, :3], atol=0.05, rtol=0)
+    kept = stored["chain"][:, None, -1, :, 3:].expand(-1, 4000, -1, -1)
+    assert torch.equal(drawn[..., 3:], kept)
+
+
+def test_credit_goes_to_the_draws_that_a_critic_prefers():
+    algorithm = make()
+    imagination = Imagination(batch_of(algorithm), commands, 64, relative=False)
+
+    def critic(inputs):  # likes a first position far along x
+        return inputs[..., X]
+
+    advantages = imagination.advantages(critic)
+    torch.testing.assert_close(advantages.mean(1), torch.zeros(len(advantages)), atol=1e-5, rtol=0)
+    best = advantages.argmax(1)
+    liked = imagination.inputs[..., X]
+    assert torch.equal(liked.argmax(1), best) and (advantages.std(1) > 0).all()
+
+
+@pytest.mark.parametrize("policy_type", ["pi0", "pi05", "smolvla", "xvla"])
+def test_every_policy_is_updated(policy_type):
+    algorithm = make(make_policy(policy_type), actor_lr=1e-3)
+    before = {name: p.detach().clone() for name, p in algorithm.policy.named_parameters()}
+    buffer = store(record_episodes(algorithm))
+    stats = algorithm.update(algorithm.configure_data_iterator(OnlineOfflineMixer(buffer), 8)).to_log_dict()
+    assert stats["policy/ratio_max"] > 1 and stats["advantage/std"] > 0
+    assert {"loss/value", "value/explained_variance", "grad_norm/critic"} <= stats.keys()
+    assert any(not torch.equal(p, before[name]) for name, p in algorithm.policy.named_parameters())
+
+
+def test_it_says_what_it_lacks():
+    algorithm = make()
+    algorithm.commands = None
+    buffer = store(record_episodes(algorithm))
+    with pytest.raises(RuntimeError, match="commands"):
+        algorithm.update(algorithm.configure_data_iterator(OnlineOfflineMixer(buffer), 8))
