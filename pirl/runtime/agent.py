@@ -50,8 +50,12 @@ def build_agent(config: OnlineTrainConfig) -> Agent:
             f"algorithm.type={config.algorithm.type}, policy.type={config.policy.type}: {error}"
         ) from error
     if isinstance(algorithm, PiRLAlgorithm):
+        if algorithm.config.advantage == "action_value" and config.env.control_mode != "absolute":
+            raise ConfigError(
+                "algorithm.advantage: action_value needs env.control_mode=absolute, for a relative step ends "
+                "where the controller leaves it; use gae"
+            )
         algorithm.commands = lambda actions: torch.from_numpy(processing.decode(actions))
-        algorithm.relative_commands = config.env.control_mode == "relative"
     return Agent(policy, processing, algorithm)
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from pirl.algorithms.acting import SCENE_STATE
 from pirl.envs.scene_state import GOALS as PLACES
-from pirl.envs.scene_state import GRIP_POSITION, SCENE_DIM, SUBJECT_POSITION
+from pirl.envs.scene_state import PER_METRE, SCENE_DIM, SUBJECT_POSITION
 from pirl.flow.chain import Output
 from pirl.policies.flow_policy import Context, FlowPolicy
 
@@ -161,17 +161,17 @@ def move(position: Tensor, actions: Tensor, goal: Tensor) -> tuple[Tensor, Tenso
 
 
 def scene_state(state: Tensor, elapsed: float) -> Tensor:
-    """The point as the gripper and its goal as an object, [SCENE_DIM]."""
+    """The goal as an object in a world whose origin is the point, [SCENE_DIM]."""
     scene = torch.zeros(SCENE_DIM)
     scene[0] = elapsed
-    scene[GRIP_POSITION][:2] = state[:2]
-    scene[PLACES[0]][SUBJECT_POSITION][:2] = state[2:]
+    scene[PLACES[0]][SUBJECT_POSITION][:2] = state[2:] - state[:2]
     return scene
 
 
 def commands(actions: Tensor) -> Tensor:
-    """Velocities as LIBERO's relative actions, of which 1 is half a scene unit, [B, H, 7]."""
-    return torch.cat([2 * STEP * actions.clamp(-1, 1), torch.zeros(*actions.shape[:-1], 5)], dim=-1)
+    """Velocities as the positions they lead to in that world, [B, H, 7]."""
+    positions = STEP / PER_METRE * actions.clamp(-1, 1).cumsum(-2)
+    return torch.cat([positions, torch.zeros(*actions.shape[:-1], 5)], dim=-1)
 
 
 @torch.no_grad()

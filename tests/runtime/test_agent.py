@@ -19,5 +19,10 @@ def test_a_start_policy_that_does_not_fit_is_refused(tmp_path, start_policy, mon
     }
     words = [f"--{key}={value}" for key, value in flags.items()]
     assert build_agent(parse_config(words)).algorithm.chunk_size == 4
+    relative = ["--algorithm.advantage=action_value", "--algorithm.critic_input=scene"]
+    relative += ["--algorithm.bootstrap_timeouts=false", "--algorithm.critic_memory=2"]
+    relative += ["--algorithm.stochastic_steps=last", "--env.control_mode=relative"]
+    with pytest.raises(ConfigError, match=r"action_value needs env\.control_mode=absolute"):
+        build_agent(parse_config([*words, *relative]))
     with pytest.raises(ConfigError, match=r"policy: policy\.settings\.n_action_steps: .* 4 steps .* is 5"):
         build_agent(parse_config([*words, "--rollout.chunk_size=5"]))

@@ -58,7 +58,6 @@ class PiRLAlgorithm(RLAlgorithm):
         policy_version: updates done; published with the weights, recorded with every transition.
         processes: those that take part in every update; this one alone unless set.
         commands: the policy's postprocessor, for `advantage=action_value`.
-        relative_commands: whether it gives positions as steps from the gripper's place.
     """
 
     config_class = PiRLConfig
@@ -83,7 +82,6 @@ class PiRLAlgorithm(RLAlgorithm):
         memory = config.critic_memory
         self._memory = CriticMemory(memory, self._scene_critic_dim(), device) if memory else None
         self.commands: Commands | None = None
-        self.relative_commands = False
         self.chunk_size = self.flow.executed_steps
         self.policy_version = 0
         self.processes = Processes()
@@ -218,8 +216,7 @@ class PiRLAlgorithm(RLAlgorithm):
         """What an action-value critic says of decisions that could have been made."""
         if self.commands is None or self.critic is None or self._memory is None:
             raise RuntimeError("advantage=action_value: set `commands` before update")
-        draws = self.config.imagined_decisions
-        imagination = Imagination(batch, self.commands, draws, relative=self.relative_commands)
+        imagination = Imagination(batch, self.commands, self.config.imagined_decisions)
         earned = discounted_returns(batch)
         foreseen = explained_variance(self.critic(imagination.taken).detach(), earned)
         self._memory.add(imagination.taken, earned)

@@ -10,33 +10,27 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pirl.envs.expert.motion import POSITION_SCALE
-from pirl.envs.scene_state import GOALS, GRIP_POSITION, MAX_GOALS, PER_METRE, SUBJECT_POSITION, WAY_LEFT
+from pirl.envs.scene_state import GOALS, MAX_GOALS, PER_METRE, SUBJECT_POSITION, WAY_LEFT
 
 STEPS = 4  # of a chunk that are looked at, evenly spaced, the last among them
-# Widths of the closeness in the horizontal plane, in scene units: fingers open 4 cm to each side.
+# Widths of the closeness in the horizontal plane, in scene units: a grasp forgives a centimetre or two.
 WIDTHS = (0.1, 0.2)
 APPROACH_DIM = STEPS + MAX_GOALS * (STEPS * (3 + len(WIDTHS)) + 3)
 
 
-def approach(scenes: Tensor, commands: Tensor, *, relative: bool) -> Tensor:
+def approach(scenes: Tensor, commands: Tensor) -> Tensor:
     """Describe action chunks for a critic.
 
     Args:
         scenes: scene states at the decisions, [..., S].
-        commands: LIBERO's actions, [..., H, 7]: position in metres or `relative` steps, rotation, gripper.
-        relative: whether positions are steps from the gripper's place.
+        commands: LIBERO's absolute actions, [..., H, 7]: position in metres, rotation, gripper.
 
     Returns:
         Gripper commands; per goal the offset from its subject and the closeness to it, and the last offset
         from its destination, [..., APPROACH_DIM] in scene units.
     """
     steps = torch.linspace(0, commands.shape[-2], STEPS + 1)[1:].round().long() - 1
-    positions = PER_METRE * commands[..., :3]
-    if relative:
-        moved = POSITION_SCALE * positions.clamp(-PER_METRE, PER_METRE).cumsum(-2)
-        positions = scenes[..., None, GRIP_POSITION] + moved
-    positions = positions[..., steps, :]
+    positions = PER_METRE * commands[..., steps, :3]
     parts = [commands[..., steps, 6]]
     for place in GOALS:
         goal = scenes[..., place]

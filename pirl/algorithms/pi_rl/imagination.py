@@ -17,7 +17,7 @@ from pirl.algorithms.pi_rl.batch import UpdateBatch
 from pirl.algorithms.pi_rl.stochastic_policy import Evaluation
 
 Commands = Callable[[Tensor], Tensor]
-"""Policy-space actions [B, H, D] to LIBERO's own, [B, H, 7]."""
+"""Policy-space actions [B, H, D] to LIBERO's own absolute ones, [B, H, 7]."""
 
 
 class Imagination:
@@ -30,19 +30,18 @@ class Imagination:
         executed: all steps count, bool [N, M, H].
     """
 
-    def __init__(self, batch: UpdateBatch, commands: Commands, draws: int, *, relative: bool) -> None:
+    def __init__(self, batch: UpdateBatch, commands: Commands, draws: int) -> None:
         """Draw.
 
         Args:
             batch: the decisions that were made.
             commands: the policy's postprocessor.
             draws: M.
-            relative: whether commanded positions are steps from the gripper's place.
         """
         self._batch = batch
         scenes, horizon = batch.info[SCENE_STATE], batch.executed.shape[1]
         made = batch.raw["action"].to(batch.device).reshape(batch.size, horizon, -1)
-        seen = approach(scenes, commands(made).to(batch.device), relative=relative)
+        seen = approach(scenes, commands(made).to(batch.device))
         self.taken = torch.cat([scenes, seen], dim=-1)
         self.executed = torch.ones(batch.size, draws, horizon, dtype=torch.bool, device=batch.device)
         log_prob = torch.zeros(batch.size, draws, horizon, device=batch.device)
@@ -66,7 +65,7 @@ class Imagination:
             log_prob[rows] = behaviour.unflatten(0, (-1, draws))
             actions = batch.policy.finish_imagined(drawn)
             libero = commands(actions.flatten(0, 1)).to(batch.device).unflatten(0, (-1, draws))
-            seen[rows] = approach(scenes[rows][:, None].expand(-1, draws, -1), libero, relative=relative)
+            seen[rows] = approach(scenes[rows][:, None].expand(-1, draws, -1), libero)
         # All of it in every process: what only keeps step is not always a process's own.
         self._drawn = {key: batch.processes.sum(entries) for key, entries in everywhere.items()}
         self.old_log_prob = batch.processes.sum(log_prob)

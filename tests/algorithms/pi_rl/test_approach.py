@@ -1,13 +1,13 @@
-"""What an action approaches: the same for either kind of command, nearest where it aims at the subject."""
+"""What an action approaches: offsets and closeness in the frame in which the simulator obeys."""
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
 
 from pirl.algorithms.pi_rl.approach import APPROACH_DIM, STEPS, approach
-from pirl.envs.expert.motion import POSITION_SCALE
+from pirl.envs.chunk_env import LiberoChunkEnv
 from pirl.envs.scene_state import GOALS, GRIP_POSITION, PER_METRE, SCENE_DIM, SUBJECT_POSITION, WAY_LEFT
+from pirl.envs.starts import Start
 
 OFFSETS = slice(STEPS, 4 * STEPS)
 CLOSENESS = slice(4 * STEPS, 6 * STEPS)
@@ -30,24 +30,9 @@ def absolute(*positions):
     return commands
 
 
-place = st.tuples(*[st.floats(-0.5, 0.5, width=32)] * 3)
-
-
-@given(grip=place, subject=place, steps=st.lists(place, min_size=1, max_size=9))
-def test_relative_steps_and_the_poses_they_lead_to_are_one(grip, subject, steps):
-    relative = absolute(*steps)
-    moved = POSITION_SCALE * relative[:, :3].clamp(-1, 1).cumsum(0)
-    poses = relative.clone()
-    poses[:, :3] = torch.tensor(grip) + moved
-    state = scene(grip, subject)
-    torch.testing.assert_close(
-        approach(state, relative, relative=True), approach(state, poses, relative=False), atol=1e-5, rtol=1e-5
-    )
-
-
 def test_offsets_are_seen_from_the_subject_and_from_its_destination():
     state = scene((0.0, 0.0, 0.3), (0.1, -0.05, 0.02), way=(0.0, 0.2, 0.0))
-    seen = approach(state, absolute((0.0, 0.0, 0.3), (0.1, -0.05, 0.05)), relative=False)
+    seen = approach(state, absolute((0.0, 0.0, 0.3), (0.1, -0.05, 0.05)))
     assert seen.shape == (APPROACH_DIM,)
     assert seen[:STEPS].tolist() == [1.0] * STEPS
     torch.testing.assert_close(seen[OFFSETS][-3:], torch.tensor([0.0, 0.0, 0.3]), atol=1e-6, rtol=0)
@@ -59,5 +44,31 @@ def test_offsets_are_seen_from_the_subject_and_from_its_destination():
 
 def test_leading_dimensions_are_kept_whatever_the_length_of_the_chunk():
     for length in (1, 3, 8, 50):
-        seen = approach(torch.rand(5, 2, SCENE_DIM), torch.rand(5, 2, length, 7), relative=True)
+        seen = approach(torch.rand(5, 2, SCENE_DIM), torch.rand(5, 2, length, 7))
         assert seen.shape == (5, 2, APPROACH_DIM) and seen.isfinite().all()
+
+
+def test_the_gripper_goes_where_a_command_is_said_to_lead():
+    """Commands and scene states speak of one frame, in the simulator."""
+    environment = LiberoChunkEnv(
+        [("libero_object", 0)],
+        chunk_size=16,
+        cameras=(),
+        fidelity="fast",
+        control_mode="absolute",
+        scene_state=True,
+    )
+    observation, info = environment.reset(options={"start": Start("official")})
+    before = torch.from_numpy(info["scene_state"])
+    commands = torch.zeros(16, 7)
+    commands[:, :3] = before[GRIP_POSITION] / PER_METRE + torch.tensor([0.03, 0.04, -0.05])
+    hand = Rotation.from_quat(observation["robot_state"]["eef"]["quat"]).as_rotvec()
+    commands[:, 3:6] = torch.tensor(hand)
+    commands[:, 6] = -1.0
+    said = approach(before, commands)[OFFSETS][-3:]
+    for _ in range(3):
+        *_, info = environment.step(commands.numpy())
+    environment.close()
+    after = torch.from_numpy(info["scene_state"])
+    reached = after[GRIP_POSITION] - before[GOALS[0]][SUBJECT_POSITION]
+    torch.testing.assert_close(said, reached, atol=0.05, rtol=0)  # 5 mm

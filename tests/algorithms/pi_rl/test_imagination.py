@@ -80,7 +80,7 @@ def test_draws_scatter_as_the_behaviour_policy_does_and_leave_the_rest_alone():
 
 def test_credit_goes_to_the_draws_that_a_critic_prefers():
     algorithm = make()
-    imagination = Imagination(batch_of(algorithm), commands, 64, relative=False)
+    imagination = Imagination(batch_of(algorithm), commands, 64)
 
     def critic(inputs):  # likes a first position far along x
         return inputs[..., X]

@@ -46,7 +46,7 @@ def train(variant: str, seed: int, updates: int = UPDATES, **settings) -> tuple[
         **(SETTINGS[variant] | settings),
     )
     algorithm = make_algorithm(config, policy)
-    algorithm.commands, algorithm.relative_commands = commands, True
+    algorithm.commands = commands
     buffer = ReplayBuffer(2000, device="cpu", use_drq=False)
     trainer = RLTrainer(algorithm, OnlineOfflineMixer(buffer), batch_size=8)
     for _ in range(updates):
