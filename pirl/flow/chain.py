@@ -159,12 +159,8 @@ def chain_log_prob(
     log_prob = entropy = torch.zeros(())
     last = None
     for k in indices:
-        t, t_next = _times(times, k)
-        x, x_next = states[rows, k], states[rows, k + 1]
-        output = denoise(x, t.flatten())
-        mean, std = stochastic(x, states[:, 0], output, t, t_next)
-        std = _counted_std(std, mean, counted)
-        log_prob = log_prob + gaussian_log_prob(x_next, mean, std, correlation).sum(-1)
+        mean, std, output = chain_step(denoise, states, times, stochastic, k, counted)
+        log_prob = log_prob + gaussian_log_prob(states[rows, k + 1], mean, std, correlation).sum(-1)
         entropy = entropy + gaussian_entropy(std, correlation).sum(-1)
         last = output if bool((k == steps - 1).all()) else None
     if reduction == "mean":
@@ -172,31 +168,32 @@ def chain_log_prob(
     return ChainLogProb(log_prob, entropy, last)
 
 
-class Ending(NamedTuple):
-    """The last step of a chain as a Gaussian: the action's own distribution, given the state before it."""
+class Step(NamedTuple):
+    """One stochastic step of stored chains as a Gaussian."""
 
     mean: Tensor  # [B, C, D]
     std: Tensor  # 0 where nothing is counted, [B, C, D]
-    last: Output
+    output: Output  # of its denoiser call
 
 
-def chain_ending(
-    denoise: Denoise, states: Tensor, times: Tensor, stochastic: Kernel, counted: Tensor
-) -> Ending:
-    """Distribution of the action that stored chains could have ended in, under the present denoiser.
+def chain_step(
+    denoise: Denoise, states: Tensor, times: Tensor, stochastic: Kernel, k: Tensor, counted: Tensor
+) -> Step:
+    """Distribution of the state after step k of stored chains, under the present denoiser.
 
     Args:
         denoise: the policy's denoiser for this batch's observations.
         states: stored chains, [B, K + 1, C, D] float32.
         times: grid, [K + 1].
-        stochastic: kernel of the last step.
+        stochastic: kernel of the step.
+        k: which step, [B].
         counted: [C, D] bool, entries that carry credit.
     """
-    steps = torch.full((len(states),), len(times) - 2, device=states.device)
-    t, t_next = _times(times, steps)
-    output = denoise(states[:, -2], t.flatten())
-    mean, std = stochastic(states[:, -2], states[:, 0], output, t, t_next)
-    return Ending(mean, _counted_std(std, mean, counted), output)
+    t, t_next = _times(times, k)
+    x = states[torch.arange(len(states), device=states.device), k]
+    output = denoise(x, t.flatten())
+    mean, std = stochastic(x, states[:, 0], output, t, t_next)
+    return Step(mean, _counted_std(std, mean, counted), output)
 
 
 def _counted_std(std: Tensor, mean: Tensor, counted: Tensor) -> Tensor:

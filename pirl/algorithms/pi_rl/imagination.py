@@ -55,14 +55,12 @@ class Imagination:
             everywhere["gripper"] = torch.zeros_like(uniform)
         for rows, share in batch.passes(torch.arange(batch.size, device=batch.device)):
             context, stored = batch.context(rows), batch.stored(rows)
-            drawn = batch.policy.imagine(context, stored, noise[rows], uniform[rows])
-            with torch.no_grad():
-                behaviour = batch.policy.evaluate_imagined(context, stored, drawn).log_prob
+            drawn, behaviour = batch.policy.imagine(context, stored, noise[rows], uniform[rows])
             if not share:
                 continue
             for key, entries in drawn.items():
                 everywhere[key][rows] = entries
-            log_prob[rows] = behaviour.unflatten(0, (-1, draws))
+            log_prob[rows] = behaviour
             actions = batch.policy.finish_imagined(drawn)
             libero = commands(actions.flatten(0, 1)).to(batch.device).unflatten(0, (-1, draws))
             seen[rows] = approach(scenes[rows][:, None].expand(-1, draws, -1), libero)

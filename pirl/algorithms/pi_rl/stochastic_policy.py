@@ -10,13 +10,13 @@ from torch import Tensor
 from pirl.algorithms.pi_rl.configuration import PiRLConfig
 from pirl.algorithms.pi_rl.networks import NoiseNetwork
 from pirl.flow.chain import (
-    Ending,
     Kernel,
     Output,
     Reduction,
+    Step,
     StochasticSteps,
-    chain_ending,
     chain_log_prob,
+    chain_step,
     draw_stochastic_steps,
     sample_chain,
 )
@@ -125,19 +125,24 @@ class StochasticPolicy:
         )
         log_prob = result.log_prob[:, :executed_steps]
         entropy = result.entropy[:, :executed_steps].sum(-1) / self._entropy_entries()
-        gripper_entropy = torch.zeros_like(entropy)
-        if self.flow.binary_dims:
-            last = result.last or denoise(states[:, -2], self.times[-2].expand(len(states)))
-            logits = self._logits(last)
-            temperature = self.config.gripper_temperature
-            log_prob = log_prob + bernoulli_log_prob(stored["gripper"], logits, temperature).sum(-1)
-            gripper_entropy = bernoulli_entropy(logits, temperature).mean((-1, -2))
-        return Evaluation(log_prob, entropy, gripper_entropy)
+        if not self.flow.binary_dims:
+            return Evaluation(log_prob, entropy, torch.zeros_like(entropy))
+        last = result.last or denoise(states[:, -2], self.times[-2].expand(len(states)))
+        return self._with_gripper(log_prob, entropy, self._logits(last), stored["gripper"])
+
+    def _with_gripper(
+        self, log_prob: Tensor, entropy: Tensor, logits: Tensor, outcomes: Tensor
+    ) -> Evaluation:
+        """Add the discrete gripper's outcomes [B * M, H, G], M for the logits of each decision."""
+        temperature = self.config.gripper_temperature
+        each = _repeat(logits, len(outcomes) // len(logits))
+        log_prob = log_prob + bernoulli_log_prob(outcomes, each, temperature).sum(-1)
+        return Evaluation(log_prob, entropy, bernoulli_entropy(logits, temperature).mean((-1, -2)))
 
     @torch.no_grad()
     def imagine(
         self, context: Context, stored: dict[str, Tensor], noise: Tensor, uniform: Tensor
-    ) -> dict[str, Tensor]:
+    ) -> tuple[dict[str, Tensor], Tensor]:
         """Other decisions that the policy could have made: the last step of stored chains, drawn anew.
 
         Args:
@@ -147,7 +152,7 @@ class StochasticPolicy:
             uniform: in [0, 1), decides the discrete gripper's draws, [B, M, H, G].
 
         Returns:
-            `ending` [B, M, C, D] and with a discrete gripper `gripper` [B, M, H, G].
+            `ending` [B, M, C, D], with a discrete gripper `gripper` [B, M, H, G]; their log-prob [B, M, H].
         """
         ending = self._ending(context, stored)
         mean, std = ending.mean[:, None], ending.std[:, None]
@@ -155,9 +160,10 @@ class StochasticPolicy:
         drawn = torch.where(std > 0, mean + std * correlated, stored["chain"][:, None, -1])
         imagined = {"ending": drawn}
         if self.flow.binary_dims:
-            probability = torch.sigmoid(self._logits(ending.last) / self.config.gripper_temperature)
+            probability = torch.sigmoid(self._logits(ending.output) / self.config.gripper_temperature)
             imagined["gripper"] = (uniform < probability[:, None]).float()
-        return imagined
+        log_prob = self._evaluate_endings(ending, imagined).log_prob
+        return imagined, log_prob.unflatten(0, noise.shape[:2])
 
     def evaluate_imagined(
         self, context: Context, stored: dict[str, Tensor], imagined: dict[str, Tensor]
@@ -166,19 +172,20 @@ class StochasticPolicy:
 
         One denoiser call per stored decision serves all that was imagined in its place.
         """
-        ending, count = self._ending(context, stored), imagined["ending"].shape[1]
+        return self._evaluate_endings(self._ending(context, stored), imagined)
+
+    def _evaluate_endings(self, ending: Step, imagined: dict[str, Tensor]) -> Evaluation:
+        count = imagined["ending"].shape[1]
         mean, std = (_repeat(entries, count) for entries in (ending.mean, ending.std))
         drawn, correlation = imagined["ending"].flatten(0, 1), self.config.noise_correlation
         executed = self.flow.executed_steps
         log_prob = gaussian_log_prob(drawn, mean, std, correlation).sum(-1)[:, :executed]
         entropy = gaussian_entropy(ending.std, correlation).sum(-1)[:, :executed].sum(-1)
-        gripper_entropy = torch.zeros_like(entropy)
-        if self.flow.binary_dims:
-            logits, temperature = self._logits(ending.last), self.config.gripper_temperature
-            outcomes = imagined["gripper"].flatten(0, 1)
-            log_prob = log_prob + bernoulli_log_prob(outcomes, _repeat(logits, count), temperature).sum(-1)
-            gripper_entropy = bernoulli_entropy(logits, temperature).mean((-1, -2))
-        return Evaluation(log_prob, entropy / self._entropy_entries(), gripper_entropy)
+        entropy = entropy / self._entropy_entries()
+        if not self.flow.binary_dims:
+            return Evaluation(log_prob, entropy, torch.zeros_like(entropy))
+        outcomes = imagined["gripper"].flatten(0, 1)
+        return self._with_gripper(log_prob, entropy, self._logits(ending.output), outcomes)
 
     def finish_imagined(self, imagined: dict[str, Tensor]) -> Tensor:
         """What the policy's postprocessor takes of imagined decisions, [B, M, H, D_real]."""
@@ -186,12 +193,14 @@ class StochasticPolicy:
         finished = self.flow.finish(imagined["ending"].flatten(0, 1), outcomes)
         return finished.unflatten(0, imagined["ending"].shape[:2])
 
-    def _ending(self, context: Context, stored: dict[str, Tensor]) -> Ending:
-        return chain_ending(
+    def _ending(self, context: Context, stored: dict[str, Tensor]) -> Step:
+        chain = stored["chain"]
+        return chain_step(
             lambda x, t: self.flow.denoise(context, x, t),
-            stored["chain"],
+            chain,
             self.times,
             self._stochastic,
+            torch.full((len(chain),), self.steps - 1, device=chain.device),
             self.counted,
         )
 

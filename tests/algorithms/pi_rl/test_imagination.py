@@ -69,7 +69,7 @@ def test_draws_scatter_as_the_behaviour_policy_does_and_leave_the_rest_alone():
     context, stored = batch.context(rows), batch.stored(rows)
     noise = torch.randn(batch.size, 4000, algorithm.flow.horizon, algorithm.flow.model_dims)
     uniform = torch.rand(batch.size, 4000, horizon, len(algorithm.flow.binary_dims))
-    drawn = policy.imagine(context, stored, noise, uniform)["ending"]
+    drawn = policy.imagine(context, stored, noise, uniform)[0]["ending"]
     ending = policy._ending(context, stored)
     noisy = drawn[:, :, :horizon, :3]
     torch.testing.assert_close(noisy.std(1).mean(), ending.std[:, :horizon, :3].mean(), rtol=0.03, atol=0)
