@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 import torch
 from lerobot.rl.buffer import ReplayBuffer
+from lerobot.rl.data_sources import OnlineOfflineMixer
 from lerobot.transport.utils import bytes_to_transitions, transitions_to_bytes
 from torch import Tensor
 
 from pirl.algorithms.acting import SCENE_STATE
+from pirl.algorithms.pi_rl.batch import UpdateBatch
 from pirl.envs.scene_state import SCENE_DIM
 from tests.policies.tiny import make_observation
 
@@ -63,3 +65,11 @@ def store(transitions: list[dict], buffer: ReplayBuffer | None = None) -> Replay
     for transition in bytes_to_transitions(transitions_to_bytes(transitions)):
         buffer.add(**transition)
     return buffer
+
+
+def batch_of(algorithm) -> UpdateBatch:
+    """Recorded episodes as the learner prepares them for an update."""
+    buffer = store(record_episodes(algorithm))
+    assert algorithm.rollout_ready(buffer)
+    iterator = algorithm.configure_data_iterator(OnlineOfflineMixer(buffer), 8)
+    return UpdateBatch(next(iterator), algorithm.stochastic, algorithm.config)

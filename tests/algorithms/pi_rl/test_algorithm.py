@@ -14,7 +14,7 @@ from pirl.algorithms.factory import make_algorithm
 from pirl.algorithms.pi_rl.algorithm import PiRLAlgorithm
 from pirl.algorithms.pi_rl.batch import UpdateBatch
 from pirl.flow.kernels import euler_mean
-from tests.algorithms.rollouts import record_episodes, store
+from tests.algorithms.rollouts import batch_of, record_episodes, store
 from tests.policies.tiny import make_observation, make_policy, make_xvla
 
 TYPES = ["pi0", "pi05", "smolvla", "xvla"]
@@ -31,16 +31,6 @@ def update(algorithm, buffer=None, mixer=None):
     buffer = buffer or store(record_episodes(algorithm))
     iterator = algorithm.configure_data_iterator(mixer or OnlineOfflineMixer(buffer), 8)
     return algorithm.update(iterator).to_log_dict()
-
-
-def batch_of(algorithm) -> UpdateBatch:
-    buffer = store(record_episodes(algorithm))
-    assert algorithm.rollout_ready(buffer)
-    return UpdateBatch(
-        next(algorithm.configure_data_iterator(OnlineOfflineMixer(buffer), 8)),
-        algorithm.stochastic,
-        algorithm.config,
-    )
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -7,10 +7,9 @@ from lerobot.rl.data_sources import OnlineOfflineMixer
 from pirl.algorithms import PiRLConfig
 from pirl.algorithms.factory import make_algorithm
 from pirl.algorithms.pi_rl.approach import STEPS
-from pirl.algorithms.pi_rl.batch import UpdateBatch
 from pirl.algorithms.pi_rl.imagination import Imagination
 from pirl.envs.scene_state import SCENE_DIM
-from tests.algorithms.rollouts import record_episodes, store
+from tests.algorithms.rollouts import batch_of, record_episodes, store
 from tests.policies.tiny import make_policy, make_xvla
 
 SETTINGS = {
@@ -36,13 +35,6 @@ def make(policy=None, **settings):
     algorithm = make_algorithm(PiRLConfig(**(SETTINGS | settings)), policy or make_xvla())
     algorithm.commands = commands
     return algorithm
-
-
-def batch_of(algorithm) -> UpdateBatch:
-    buffer = store(record_episodes(algorithm))
-    assert algorithm.rollout_ready(buffer)
-    iterator = algorithm.configure_data_iterator(OnlineOfflineMixer(buffer), 8)
-    return UpdateBatch(next(iterator), algorithm.stochastic, algorithm.config)
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.9, 1.0])
