@@ -51,6 +51,16 @@ SETTINGS = {
         "actor_lr": 3e-4,
         "target_kl": None,
     },
+    "preferred": {
+        "variant": "flow_sde",
+        "advantage": "action_value",
+        "objective": "preferred",
+        "stochastic_steps": "last",
+        "critic_input": "scene",
+        "bootstrap_timeouts": False,
+        "critic_memory": 2,
+        "imagined_decisions": 4,
+    },
     "kl_stop": {"variant": "flow_sde", "actor_lr": 3e-3, "target_kl": 1e-4, "epochs": 9},
     "grpo": {"variant": "flow_sde", "advantage": "grpo"},
     "hybrid": {"variant": "flow_sde", "bc_coefficient": 0.5},
@@ -66,6 +76,7 @@ SHARDED = {
         "kl_stop",
         "scene",
         "action_value",
+        "preferred",
         "hybrid",
     )
 }

@@ -11,6 +11,8 @@ from pirl.algorithms.processes import Processes
 from tests.algorithms.shared_update import SETTINGS, SHARDED, make, update
 
 pytestmark = pytest.mark.timeout(900)  # three interpreters start
+# Each process draws the flow-matching noise of its own decisions: not what one process alone would draw.
+OWN_NOISE = {"hybrid", "preferred"}
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +34,7 @@ def launch(path: Path, *words: str) -> list[dict]:
     return torch.load(path)
 
 
-@pytest.mark.parametrize(
-    "name", sorted(SETTINGS.keys() - {"hybrid"})
-)  # whose noise each process draws itself
+@pytest.mark.parametrize("name", sorted(SETTINGS.keys() - OWN_NOISE))
 def test_two_processes_end_where_one_does(shared, name):
     alone = update(name, Processes())
     assert_ends_alike(shared, name, alone)
@@ -45,9 +45,17 @@ def test_two_processes_end_where_one_does(shared, name):
     assert moved > 1e-3
 
 
-@pytest.mark.parametrize("name", sorted(SHARDED.keys() - {"hybrid"}))
+@pytest.mark.parametrize("name", sorted(SHARDED.keys() - OWN_NOISE))
 def test_sharded_processes_end_where_one_does(sharded, name):
     assert_ends_alike(sharded, name, update(name, Processes()))
+
+
+@pytest.mark.parametrize("name", sorted(OWN_NOISE))
+def test_processes_that_draw_their_own_noise_still_agree(shared, name):
+    first, second = (results[name]["parameters"] for results in shared)
+    start = dict(make(name).policy.named_parameters())
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert max(float((first[key] - tensor).detach().abs().max()) for key, tensor in start.items()) > 1e-3
 
 
 def assert_ends_alike(shared: list[dict], name: str, alone: dict) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from lerobot.lerobot_types import BatchType
@@ -16,20 +16,16 @@ from lerobot.rl.data_sources import DataMixer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from pirl.algorithms.acting import SCENE_STATE, Decision
-from pirl.algorithms.pi_rl.advantages import explained_variance, normalise
+from pirl.algorithms.acting import Decision
+from pirl.algorithms.pi_rl.advantages import normalise
 from pirl.algorithms.pi_rl.approach import APPROACH_DIM
-from pirl.algorithms.pi_rl.batch import (
-    Advantages,
-    UpdateBatch,
-    discounted_returns,
-    estimate_advantages,
-)
+from pirl.algorithms.pi_rl.batch import UpdateBatch
 from pirl.algorithms.pi_rl.configuration import PiRLConfig
+from pirl.algorithms.pi_rl.credit import Credit, Estimator
 from pirl.algorithms.pi_rl.critic_memory import CriticMemory
-from pirl.algorithms.pi_rl.imagination import Commands, Imagination
+from pirl.algorithms.pi_rl.imagination import Commands
 from pirl.algorithms.pi_rl.networks import Critic, SceneCritic
-from pirl.algorithms.pi_rl.optimisation import ImitationLoss, Means, PPOOptimisation
+from pirl.algorithms.pi_rl.optimisation import ImitationLoss, Means, Optimisation
 from pirl.algorithms.pi_rl.optimizers import Group, actor_groups, make_optimizer, schedule_factor
 from pirl.algorithms.pi_rl.rollouts import RolloutIterator, RolloutReader
 from pirl.algorithms.pi_rl.stochastic_policy import StochasticPolicy
@@ -37,14 +33,6 @@ from pirl.algorithms.processes import Processes
 from pirl.algorithms.sharding import shard, whole
 from pirl.envs.scene_state import SCENE_DIM
 from pirl.policies.registry import make_flow_policy
-
-
-class Credit(NamedTuple):
-    """Whom an update credits, and with what."""
-
-    decisions: UpdateBatch | Imagination
-    estimate: Advantages
-    foreseen: float  # variance of the returns that the critic explained before it saw them
 
 
 class PiRLAlgorithm(RLAlgorithm):
@@ -177,7 +165,7 @@ class PiRLAlgorithm(RLAlgorithm):
             self.make_optimizers_and_scheduler()
         rollouts = self.processes.share(next(batch_iterator) if self.processes.leads else None)
         batch = UpdateBatch(rollouts, self.stochastic, self.config, self.processes)
-        optimisation = PPOOptimisation(
+        optimisation = Optimisation(
             self.config,
             self.critic,
             self.optimizers,
@@ -185,45 +173,21 @@ class PiRLAlgorithm(RLAlgorithm):
             schedule_factor(self.config, self.policy_version),
             self.optimization_step,  # type: ignore[has-type]
         )
-        credit = self._imagined_credit if self.config.advantage == "action_value" else self._credit
-        decisions, estimate, foreseen = credit(batch, optimisation)
-        values, advantages, returns = estimate
-        normalised = normalise(advantages, self.config.advantage_std_floor)
-        imitation = self._imitation_loss() if self.config.bc_coefficient else None
-        optimisation.run(batch, decisions, normalised, values, returns, imitation)
+        estimator = Estimator(
+            self.critic, self._memory, self.commands, optimisation, self.policy_version == 0
+        )
+        credit = estimator.credit(batch)
+        if credit.preferred is not None:
+            optimisation.imitate(batch, credit.preferred)
+        else:
+            normalised = normalise(credit.advantages, self.config.advantage_std_floor)
+            imitation = self._imitation_loss() if self.config.bc_coefficient else None
+            optimisation.run(batch, credit.decisions, normalised, credit.values, credit.returns, imitation)
         self.optimization_step = optimisation.steps
         optimisation.metrics = Means.merged(self.processes.gather(optimisation.metrics))
-        stats = self._stats(batch, optimisation, values, advantages, returns, foreseen)
+        stats = self._stats(batch, optimisation, credit)
         self.policy_version += 1
         return stats
-
-    def _credit(self, batch: UpdateBatch, optimisation: PPOOptimisation) -> Credit:
-        """GAE or GRPO of the decisions that were made."""
-        estimate = estimate_advantages(batch, self.critic)
-        if self.critic is not None and self.policy_version == 0 and self.config.critic_warmup_epochs:
-            optimisation.warm_up_critic(batch, estimate.returns)
-            estimate = estimate_advantages(batch, self.critic)
-        foreseen = explained_variance(estimate.values, estimate.returns)
-        if self._memory is not None:
-            earned = discounted_returns(batch)
-            foreseen = explained_variance(estimate.values, earned)
-            self._memory.add(batch.info[SCENE_STATE], earned)
-            optimisation.fit_critic(self._memory, self.processes)
-            estimate = estimate_advantages(batch, self.critic)
-        return Credit(batch, estimate, foreseen)
-
-    def _imagined_credit(self, batch: UpdateBatch, optimisation: PPOOptimisation) -> Credit:
-        """What an action-value critic says of decisions that could have been made."""
-        if self.commands is None or self.critic is None or self._memory is None:
-            raise RuntimeError("advantage=action_value: set `commands` before update")
-        imagination = Imagination(batch, self.commands, self.config.imagined_decisions)
-        earned = discounted_returns(batch)
-        foreseen = explained_variance(self.critic(imagination.taken).detach(), earned)
-        self._memory.add(imagination.taken, earned)
-        optimisation.fit_critic(self._memory, self.processes, first=self.policy_version == 0)
-        values = self.critic(imagination.taken).detach()
-        estimate = Advantages(values, imagination.advantages(self.critic), earned)
-        return Credit(imagination, estimate, foreseen)
 
     def _imitation_loss(self) -> ImitationLoss:
         """Hybrid mode: the policy's flow-matching loss on offline decisions, split by `online_ratio`."""
@@ -242,24 +206,16 @@ class PiRLAlgorithm(RLAlgorithm):
 
         return loss
 
-    def _stats(
-        self,
-        batch: UpdateBatch,
-        optimisation: PPOOptimisation,
-        values: Tensor,
-        advantages: Tensor,
-        returns: Tensor,
-        foreseen: float,
-    ) -> TrainingStats:
+    def _stats(self, batch: UpdateBatch, optimisation: Optimisation, credit: Credit) -> TrainingStats:
         metrics = optimisation.metrics.result()
         losses = {name: value for name, value in metrics.items() if name.startswith("loss/")}
         gap = ((batch.old_log_prob - batch.info["log_prob"]).abs() * batch.executed).sum(-1)
         extra = {name: value for name, value in metrics.items() if not name.startswith("loss/")}
         extra |= {
-            "advantage/mean": float(advantages.mean()),
-            "advantage/std": float(advantages.std(unbiased=False)),
-            "value/mean": float(values.mean()),
-            "value/return_mean": float(returns.mean()),
+            "advantage/mean": float(credit.advantages.mean()),
+            "advantage/std": float(credit.advantages.std(unbiased=False)),
+            "value/mean": float(credit.values.mean()),
+            "value/return_mean": float(credit.returns.mean()),
             "rollout/episodes": float(batch.episode_end.sum()),
             "rollout/decisions": float(batch.size),
             "rollout/batch_success_rate": float(batch.done.sum() / batch.episode_end.sum()),
@@ -269,7 +225,7 @@ class PiRLAlgorithm(RLAlgorithm):
             "lr/actor": self.optimizers["actor"].param_groups[0]["lr"],
         }
         if self.critic is not None:
-            extra["value/explained_variance"] = foreseen
+            extra["value/explained_variance"] = credit.foreseen
             extra["lr/critic"] = self.optimizers["critic"].param_groups[0]["lr"]
         return TrainingStats(losses=losses, extra=extra)
 

@@ -16,6 +16,7 @@ CHOICES = {
     "ratio_level": ("chunk", "step"),
     "trainable": ("denoiser", "all"),
     "advantage": ("gae", "grpo", "action_value"),
+    "objective": ("ppo", "preferred"),
     "critic_input": ("observation", "action_tokens", "scene"),
     "lr_schedule": ("constant", "linear", "cosine"),
 }
@@ -44,6 +45,8 @@ POSITIVE = (
     "max_grad_norm",
     "gripper_temperature",
     "target_kl",
+    "imagined_spread",
+    "preference_temperature",
 )
 NOT_NEGATIVE = (
     "critic_memory",
@@ -101,8 +104,13 @@ class PiRLConfig(RLAlgorithmConfig):
     # `gae` with a critic; `grpo`: returns compared within groups of episodes that share an initial state; or
     # `action_value`: a `scene` critic that sees actions too compares decisions drawn in each one's place.
     advantage: str = "gae"
-    # Draws per decision of `action_value`.
+    # Draws per decision of `action_value`, and how much wider they scatter than the exploration does.
     imagined_decisions: int = 16
+    imagined_spread: float = 1.0
+    # `ppo`, or with `action_value` also `preferred`: the policy's own flow-matching loss on the imagined
+    # actions' means, weighted with softmax(Q / preference_temperature).
+    objective: str = "ppo"
+    preference_temperature: float = 0.02
     # Discount per decision, or per control step with `discount_per_step` (gamma^n for n executed steps).
     gamma: float = 0.99
     discount_per_step: bool = False
@@ -228,6 +236,12 @@ class PiRLConfig(RLAlgorithmConfig):
             )
         if self.advantage == "action_value":
             self._check_action_value()
+        if self.objective == "preferred":
+            self._check_preferred()
+        elif self.imagined_spread != 1.0:
+            raise ValueError(
+                "algorithm.imagined_spread: PPO needs draws of the behaviour policy itself; use 1"
+            )
         if self.dual_clip is not None and self.dual_clip <= 1:
             raise ValueError(
                 f"algorithm.dual_clip: must exceed 1, got {self.dual_clip}; null switches it off"
@@ -250,6 +264,17 @@ class PiRLConfig(RLAlgorithmConfig):
             raise ValueError(
                 "algorithm.critic_memory: advantage=action_value fits its critic before it uses it; "
                 "give at least 1"
+            )
+
+    def _check_preferred(self) -> None:
+        if self.advantage != "action_value":
+            raise ValueError(
+                f"algorithm.objective: preferred needs advantage=action_value, got {self.advantage}"
+            )
+        if self.bc_coefficient or self.entropy_coefficient:
+            raise ValueError(
+                "algorithm.objective: preferred has no term for demonstrations or entropy; set "
+                "bc_coefficient and entropy_coefficient to 0"
             )
 
     def _check_choices(self) -> None:

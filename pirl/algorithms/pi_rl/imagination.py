@@ -1,12 +1,14 @@
 """Decisions that were not made: what the behaviour policy could have done in each decision's place.
 
-An action-value critic credits them all, so an episode's one outcome need not decide about each of its noises:
-the all-action policy gradient (Petit et al. 2019) with PPO's clip, estimated from draws.
+An action-value critic judges them all, so an episode's one outcome need not decide about each of its noises.
+PPO raises the log-prob of those it likes: the all-action policy gradient (Petit et al. 2019), estimated from
+draws. Or the policy imitates what it prefers among them (Mark et al. 2024, policy-agnostic RL).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,60 +17,82 @@ from pirl.algorithms.acting import SCENE_STATE
 from pirl.algorithms.pi_rl.approach import APPROACH_DIM, approach
 from pirl.algorithms.pi_rl.batch import UpdateBatch
 from pirl.algorithms.pi_rl.stochastic_policy import Evaluation
+from pirl.envs.scene_state import SCENE_DIM
 
 Commands = Callable[[Tensor], Tensor]
 """Policy-space actions [B, H, D] to LIBERO's own absolute ones, [B, H, 7]."""
 
 
+class Draws(NamedTuple):
+    """What was imagined in the place of some decisions."""
+
+    rows: Tensor  # which decisions, [B]
+    drawn: dict[str, Tensor]  # what their log-prob needs, [B, M, ...]
+    log_prob: Tensor  # under the behaviour policy, [B, M, H]
+    actions: Tensor  # in policy space, [B, M, H, D]
+    inputs: Tensor  # the critic's, [B, M, I]
+
+
+def made_inputs(batch: UpdateBatch, commands: Commands) -> Tensor:
+    """The critic's inputs of the decisions that were made, [N, I]."""
+    scenes = batch.info[SCENE_STATE]
+    return torch.cat([scenes, approach(scenes, commands(_made(batch)).to(batch.device))], dim=-1)
+
+
+def imagine(batch: UpdateBatch, commands: Commands) -> Iterator[Draws]:
+    """Draw `imagined_decisions` in each decision's place, those of this process pass by pass."""
+    config, flow, policy = batch.config, batch.policy.flow, batch.policy
+    shape = (batch.size, config.imagined_decisions)
+    noise = torch.randn(*shape, flow.horizon, flow.model_dims, device=batch.device)
+    uniform = torch.rand(*shape, flow.executed_steps, len(flow.binary_dims), device=batch.device)
+    batch.processes.align([noise, uniform])
+    scenes = batch.info[SCENE_STATE][:, None].expand(-1, shape[1], -1)
+    for rows, share in batch.passes(torch.arange(batch.size, device=batch.device)):
+        context, stored = batch.context(rows), batch.stored(rows)
+        spread = config.imagined_spread * noise[rows]
+        drawn, log_prob = policy.imagine(context, stored, spread, uniform[rows])
+        if not share:
+            continue
+        actions = policy.finish_imagined(drawn)
+        libero = commands(actions.flatten(0, 1)).to(batch.device).unflatten(0, actions.shape[:2])
+        inputs = torch.cat([scenes[rows], approach(scenes[rows], libero)], dim=-1)
+        yield Draws(rows, drawn, log_prob, actions, inputs)
+
+
 class Imagination:
-    """M draws in the place of each of N decisions.
+    """M draws in the place of each of N decisions, for PPO.
 
     Attributes:
-        taken: critic's inputs of the decisions that were made, [N, I].
-        inputs: of the imagined ones, [N, M, I].
+        inputs: the critic's, [N, M, I].
         old_log_prob: under the behaviour policy, [N, M, H].
         executed: all steps count, bool [N, M, H].
     """
 
-    def __init__(self, batch: UpdateBatch, commands: Commands, draws: int) -> None:
+    def __init__(self, batch: UpdateBatch, commands: Commands) -> None:
         """Draw.
 
         Args:
             batch: the decisions that were made.
             commands: the policy's postprocessor.
-            draws: M.
         """
         self._batch = batch
-        scenes, horizon = batch.info[SCENE_STATE], batch.executed.shape[1]
-        made = batch.raw["action"].to(batch.device).reshape(batch.size, horizon, -1)
-        seen = approach(scenes, commands(made).to(batch.device))
-        self.taken = torch.cat([scenes, seen], dim=-1)
-        self.executed = torch.ones(batch.size, draws, horizon, dtype=torch.bool, device=batch.device)
-        log_prob = torch.zeros(batch.size, draws, horizon, device=batch.device)
-        seen = torch.zeros(batch.size, draws, APPROACH_DIM, device=batch.device)
-        flow = batch.policy.flow
-        noise = torch.randn(batch.size, draws, flow.horizon, flow.model_dims, device=batch.device)
-        uniform = torch.rand(batch.size, draws, horizon, len(flow.binary_dims), device=batch.device)
-        batch.processes.align([noise, uniform])
-        everywhere = {"ending": torch.zeros_like(noise)}
+        flow, shape = batch.policy.flow, (batch.size, batch.config.imagined_decisions)
+        steps = (*shape, flow.executed_steps)
+        self.executed = torch.ones(steps, dtype=torch.bool, device=batch.device)
+        log_prob = torch.zeros(steps, device=batch.device)
+        inputs = torch.zeros(*shape, SCENE_DIM + APPROACH_DIM, device=batch.device)
+        everywhere = {"ending": torch.zeros(*shape, flow.horizon, flow.model_dims, device=batch.device)}
         if flow.binary_dims:
-            everywhere["gripper"] = torch.zeros_like(uniform)
-        for rows, share in batch.passes(torch.arange(batch.size, device=batch.device)):
-            context, stored = batch.context(rows), batch.stored(rows)
-            drawn, behaviour = batch.policy.imagine(context, stored, noise[rows], uniform[rows])
-            if not share:
-                continue
-            for key, entries in drawn.items():
-                everywhere[key][rows] = entries
-            log_prob[rows] = behaviour
-            actions = batch.policy.finish_imagined(drawn)
-            libero = commands(actions.flatten(0, 1)).to(batch.device).unflatten(0, (-1, draws))
-            seen[rows] = approach(scenes[rows][:, None].expand(-1, draws, -1), libero)
+            everywhere["gripper"] = torch.zeros(*steps, len(flow.binary_dims), device=batch.device)
+        for draws in imagine(batch, commands):
+            for key, entries in draws.drawn.items():
+                everywhere[key][draws.rows] = entries
+            log_prob[draws.rows] = draws.log_prob
+            inputs[draws.rows] = draws.inputs
         # All of it in every process: what only keeps step is not always a process's own.
         self._drawn = {key: batch.processes.sum(entries) for key, entries in everywhere.items()}
         self.old_log_prob = batch.processes.sum(log_prob)
-        seen = batch.processes.sum(seen)
-        self.inputs = torch.cat([scenes[:, None].expand(-1, draws, -1), seen], dim=-1)
+        self.inputs = batch.processes.sum(inputs)
 
     def evaluate(self, rows: Tensor) -> Evaluation:
         """Imagined decisions of some places under the present policy, log-prob [B * M, H]."""
@@ -80,5 +104,31 @@ class Imagination:
     @torch.no_grad()
     def advantages(self, critic: nn.Module) -> Tensor:
         """Q(s, a) against the mean of what could have been done there, [N, M]."""
-        values = critic(self.inputs)
-        return values - values.mean(dim=1, keepdim=True)
+        return _advantages(critic(self.inputs))
+
+
+@torch.no_grad()
+def preferred_actions(batch: UpdateBatch, commands: Commands, critic: nn.Module) -> tuple[Tensor, Tensor]:
+    """Means of imagined actions, weighted with softmax(Q / `preference_temperature`).
+
+    Returns:
+        Actions in policy space [N, H, D]; advantages of what was imagined [N, M].
+    """
+    actions = torch.zeros_like(_made(batch))
+    advantages = torch.zeros(batch.size, batch.config.imagined_decisions, device=batch.device)
+    for draws in imagine(batch, commands):
+        values = critic(draws.inputs)
+        weights = torch.softmax(values / batch.config.preference_temperature, dim=1)
+        actions[draws.rows] = torch.einsum("bm,bmhd->bhd", weights, draws.actions)
+        advantages[draws.rows] = _advantages(values)
+    return batch.processes.sum(actions), batch.processes.sum(advantages)
+
+
+def _advantages(values: Tensor) -> Tensor:
+    return values - values.mean(dim=1, keepdim=True)
+
+
+def _made(batch: UpdateBatch) -> Tensor:
+    """Actions that were made, [N, H, D]."""
+    steps = batch.policy.flow.executed_steps
+    return batch.raw["action"].to(batch.device).reshape(batch.size, steps, -1)

@@ -1,4 +1,4 @@
-"""The optimisation of one update: critic warm-up, PPO epochs, the KL stop."""
+"""The optimisation of one update: fitting the critic, PPO epochs with the KL stop, or imitation."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ class Means:
         return means | self._maxima
 
 
-class PPOOptimisation:
-    """Minimises PPO's losses on one batch.
+class Optimisation:
+    """Minimises the losses of one update.
 
     Attributes:
         steps: optimizer steps done so far, over all updates.
@@ -158,6 +158,34 @@ class PPOOptimisation:
                     self._step("critic", batch.processes)
         self.metrics.add("policy/kl_stop", 0.0)
         self.metrics.add("policy/epochs", self._config.epochs)
+
+    def imitate(self, batch: UpdateBatch, actions: Tensor) -> None:
+        """Epochs of the policy's own flow-matching loss on other actions than those that were made.
+
+        Args:
+            batch: the decisions that were made.
+            actions: what the policy should do in their place, [N, H, D] in policy space.
+        """
+        for _ in range(self._config.epochs):
+            for rows in self._minibatches(batch.size, batch.processes, batch.device):
+                for piece, share in batch.passes(rows):
+                    loss = batch.policy.flow.imitation_loss(batch.context(piece), actions[piece])
+                    (loss * share).backward()
+                    if share:
+                        self.metrics.add("loss/policy", loss.detach(), share)
+                self._step("actor", batch.processes)
+        self.metrics.add("policy/epochs", self._config.epochs)
+        self._note_distance(batch)
+
+    @torch.no_grad()
+    def _note_distance(self, batch: UpdateBatch) -> None:
+        """How far the policy has moved on the decisions that were made."""
+        for rows, share in batch.passes(torch.arange(batch.size, device=batch.device)):
+            evaluation = batch.evaluate(rows)
+            if share:
+                moved = approximate_kl(evaluation.log_prob - batch.old_log_prob[rows], batch.executed[rows])
+                self.metrics.add("policy/approx_kl", moved.mean(), share)
+                self.metrics.add("policy/gripper_entropy", evaluation.gripper_entropy.mean(), share)
 
     def _minibatches(self, size: int, processes: Processes, device: torch.device) -> Iterator[Tensor]:
         """A fresh permutation, cut into minibatches of even size."""

@@ -7,7 +7,7 @@ from lerobot.rl.data_sources import OnlineOfflineMixer
 from pirl.algorithms import PiRLConfig
 from pirl.algorithms.factory import make_algorithm
 from pirl.algorithms.pi_rl.approach import STEPS
-from pirl.algorithms.pi_rl.imagination import Imagination
+from pirl.algorithms.pi_rl.imagination import Imagination, preferred_actions
 from pirl.envs.scene_state import SCENE_DIM
 from tests.algorithms.rollouts import batch_of, record_episodes, store
 from tests.policies.tiny import make_policy, make_xvla
@@ -71,8 +71,8 @@ def test_draws_scatter_as_the_behaviour_policy_does_and_leave_the_rest_alone():
 
 
 def test_credit_goes_to_the_draws_that_a_critic_prefers():
-    algorithm = make()
-    imagination = Imagination(batch_of(algorithm), commands, 64)
+    algorithm = make(imagined_decisions=64)
+    imagination = Imagination(batch_of(algorithm), commands)
 
     def critic(inputs):  # likes a first position far along x
         return inputs[..., X]
@@ -84,13 +84,41 @@ def test_credit_goes_to_the_draws_that_a_critic_prefers():
     assert torch.equal(liked.argmax(1), best) and (advantages.std(1) > 0).all()
 
 
+def test_preferred_actions_lean_to_what_a_critic_likes_and_stay_within_what_was_imagined():
+    noisy = {"noise_scale": [1.0] * 3 + [0.0] * 7, "executed_dims": 10, "noise_correlation": 1.0}
+    algorithm = make(make_xvla("ee6d"), imagined_decisions=64, **noisy)
+    batch, made = batch_of(algorithm), {}
+    for temperature in (1e-3, 1e3):
+        batch.config.preference_temperature = temperature
+        torch.manual_seed(1)
+        made[temperature], _ = preferred_actions(batch, commands, lambda inputs: inputs[..., X])
+    likes, indifferent = made[1e-3], made[1e3]
+    assert ((likes - indifferent)[:, 0, 0] > 0).all()
+    torch.testing.assert_close(likes[..., 3:9], indifferent[..., 3:9])
+    assert ((likes[..., 9] >= 0) & (likes[..., 9] <= 1)).all()
+
+
+def test_wider_draws_are_for_imitation_alone():
+    with pytest.raises(ValueError, match="imagined_spread"):
+        make(imagined_spread=2.0)
+    wide = make(imagined_decisions=64, imagined_spread=3.0, objective="preferred", preference_temperature=0.1)
+    narrow = make(imagined_decisions=64, objective="preferred", preference_temperature=0.1)
+    reach = []
+    for algorithm in (narrow, wide):
+        torch.manual_seed(2)
+        _, advantages = preferred_actions(batch_of(algorithm), commands, lambda inputs: inputs[..., X])
+        reach.append(advantages.std())
+    torch.testing.assert_close(reach[1] / reach[0], torch.tensor(3.0), rtol=0.1, atol=0)
+
+
+@pytest.mark.parametrize("objective", ["ppo", "preferred"])
 @pytest.mark.parametrize("policy_type", ["pi0", "pi05", "smolvla", "xvla"])
-def test_every_policy_is_updated(policy_type):
-    algorithm = make(make_policy(policy_type), actor_lr=1e-3)
+def test_every_policy_is_updated(policy_type, objective):
+    algorithm = make(make_policy(policy_type), actor_lr=1e-3, objective=objective)
     before = {name: p.detach().clone() for name, p in algorithm.policy.named_parameters()}
     buffer = store(record_episodes(algorithm))
     stats = algorithm.update(algorithm.configure_data_iterator(OnlineOfflineMixer(buffer), 8)).to_log_dict()
-    assert stats["policy/ratio_max"] > 1 and stats["advantage/std"] > 0
+    assert stats["policy/approx_kl"] > 0 and stats["advantage/std"] > 0
     assert {"loss/value", "value/explained_variance", "grad_norm/critic"} <= stats.keys()
     assert any(not torch.equal(p, before[name]) for name, p in algorithm.policy.named_parameters())
 
