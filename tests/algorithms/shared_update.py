@@ -14,7 +14,7 @@ from pirl.algorithms.factory import make_algorithm
 from pirl.algorithms.processes import Processes
 from pirl.algorithms.sharding import is_sharded
 from pirl.runtime.child import die_with_parent
-from tests.algorithms.rollouts import record_episodes, store
+from tests.algorithms.rollouts import commands, record_episodes, store
 from tests.policies.tiny import make_observation, make_policy
 
 # Seven decisions in minibatches of three or four: no share is even, some are empty.
@@ -132,7 +132,7 @@ def make(name: str):
     algorithm = make_algorithm(
         PiRLConfig(**settings), make_policy(name if name in ("smolvla", "pi0", "pi05") else "xvla")
     )
-    algorithm.commands = lambda actions: torch.nn.functional.pad(0.1 * actions.float(), (0, 7))[..., :7]
+    algorithm.commands = lambda actions: commands(0.1 * actions)
     return algorithm
 
 

@@ -18,20 +18,26 @@ WIDTHS = (0.1, 0.2)
 APPROACH_DIM = STEPS + MAX_GOALS * (STEPS * (3 + len(WIDTHS)) + 3)
 
 
+def looked_at(actions: Tensor) -> Tensor:
+    """The steps of action chunks that matter here: [..., H, D] -> [..., STEPS, D]."""
+    steps = torch.linspace(0, actions.shape[-2], STEPS + 1)[1:].round().long() - 1
+    return actions[..., steps, :]
+
+
 def approach(scenes: Tensor, commands: Tensor) -> Tensor:
     """Describe action chunks for a critic.
 
     Args:
         scenes: scene states at the decisions, [..., S].
-        commands: LIBERO's absolute actions, [..., H, 7]: position in metres, rotation, gripper.
+        commands: LIBERO's absolute actions at those steps, [..., STEPS, 7]: position in metres, rotation,
+            gripper.
 
     Returns:
         Gripper commands; per goal the offset from its subject and the closeness to it, and the last offset
         from its destination, [..., APPROACH_DIM] in scene units.
     """
-    steps = torch.linspace(0, commands.shape[-2], STEPS + 1)[1:].round().long() - 1
-    positions = PER_METRE * commands[..., steps, :3]
-    parts = [commands[..., steps, 6]]
+    positions = PER_METRE * commands[..., :3]
+    parts = [commands[..., 6]]
     for place in GOALS:
         goal = scenes[..., place]
         subject = goal[..., SUBJECT_POSITION]

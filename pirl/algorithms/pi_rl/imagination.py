@@ -20,7 +20,7 @@ from pirl.algorithms.pi_rl.stochastic_policy import Evaluation
 from pirl.envs.scene_state import SCENE_DIM
 
 Commands = Callable[[Tensor], Tensor]
-"""Policy-space actions [B, H, D] to LIBERO's own absolute ones, [B, H, 7]."""
+"""Policy-space actions [B, H, D] to LIBERO's own absolute ones where they are `looked_at`, [B, STEPS, 7]."""
 
 
 class Draws(NamedTuple):

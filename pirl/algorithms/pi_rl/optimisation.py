@@ -15,6 +15,7 @@ from pirl.algorithms.pi_rl.configuration import PiRLConfig
 from pirl.algorithms.pi_rl.critic_memory import CriticMemory
 from pirl.algorithms.pi_rl.imagination import Imagination
 from pirl.algorithms.pi_rl.losses import approximate_kl, log_ratios, policy_loss, value_loss
+from pirl.algorithms.pi_rl.optimizers import annealed
 from pirl.algorithms.processes import Processes
 from pirl.algorithms.sharding import clip_gradients
 
@@ -162,18 +163,23 @@ class Optimisation:
     def imitate(self, batch: UpdateBatch, actions: Tensor) -> None:
         """Epochs of the policy's own flow-matching loss on other actions than those that were made.
 
+        The rate falls to `lr_final_fraction` of itself meanwhile: the last steps average over minibatches.
+
         Args:
             batch: the decisions that were made.
             actions: what the policy should do in their place, [N, H, D] in policy space.
         """
-        for _ in range(self._config.epochs):
-            for rows in self._minibatches(batch.size, batch.processes, batch.device):
+        for epoch in range(self._config.epochs):
+            minibatches = list(self._minibatches(batch.size, batch.processes, batch.device))
+            for index, rows in enumerate(minibatches):
                 for piece, share in batch.passes(rows):
                     loss = batch.policy.flow.imitation_loss(batch.context(piece), actions[piece])
                     (loss * share).backward()
                     if share:
                         self.metrics.add("loss/policy", loss.detach(), share)
-                self._step("actor", batch.processes)
+                progress = (epoch + index / len(minibatches)) / self._config.epochs
+                annealing = annealed(progress, "cosine", self._config.lr_final_fraction)
+                self._step("actor", batch.processes, annealing=annealing)
         self.metrics.add("policy/epochs", self._config.epochs)
         self._note_distance(batch)
 
@@ -253,7 +259,7 @@ class Optimisation:
             (self._config.value_coefficient * share * loss).backward()
             self.metrics.add("loss/value", loss.detach(), share)
 
-    def _step(self, name: str, processes: Processes, warmup: bool = True) -> None:
+    def _step(self, name: str, processes: Processes, warmup: bool = True, annealing: float = 1.0) -> None:
         """Clip, set the rate, step; a gradient that is not finite is dropped and counted."""
         optimizer = self._optimizers[name]
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -263,7 +269,7 @@ class Optimisation:
         self.metrics.add("grad_norm/skipped", 0.0 if finite else 1.0)
         if finite:
             self.metrics.add(f"grad_norm/{name}", norm)
-            factor = self._decay
+            factor = self._decay * annealing
             if warmup and self._config.lr_warmup_steps:
                 factor *= min(1.0, (self.steps + 1) / self._config.lr_warmup_steps)
             for group, rate in zip(optimizer.param_groups, self._learning_rates[name], strict=True):

@@ -66,6 +66,11 @@ def schedule_factor(config: PiRLConfig, update: int) -> float:
     """Factor on the learning rates of one update; a function of its number, so it needs no saved state."""
     if config.lr_schedule == "constant" or config.lr_decay_updates is None:
         return 1.0
-    progress = min(1.0, update / config.lr_decay_updates)
-    falling = 1 - progress if config.lr_schedule == "linear" else 0.5 * (1 + math.cos(math.pi * progress))
-    return config.lr_final_fraction + (1 - config.lr_final_fraction) * falling
+    return annealed(update / config.lr_decay_updates, config.lr_schedule, config.lr_final_fraction)
+
+
+def annealed(progress: float, schedule: str, final: float) -> float:
+    """Factor that falls from 1 to `final` as progress goes from 0 to 1, `linear` or as a half `cosine`."""
+    progress = min(1.0, progress)
+    falling = 1 - progress if schedule == "linear" else 0.5 * (1 + math.cos(math.pi * progress))
+    return final + (1 - final) * falling

@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from pirl.algorithms.pi_rl.approach import APPROACH_DIM, STEPS, approach
+from pirl.algorithms.pi_rl.approach import APPROACH_DIM, STEPS, approach, looked_at
 from pirl.envs.chunk_env import LiberoChunkEnv
 from pirl.envs.scene_state import GOALS, GRIP_POSITION, PER_METRE, SCENE_DIM, SUBJECT_POSITION, WAY_LEFT
 from pirl.envs.starts import Start
@@ -32,7 +32,7 @@ def absolute(*positions):
 
 def test_offsets_are_seen_from_the_subject_and_from_its_destination():
     state = scene((0.0, 0.0, 0.3), (0.1, -0.05, 0.02), way=(0.0, 0.2, 0.0))
-    seen = approach(state, absolute((0.0, 0.0, 0.3), (0.1, -0.05, 0.05)))
+    seen = approach(state, looked_at(absolute((0.0, 0.0, 0.3), (0.1, -0.05, 0.05))))
     assert seen.shape == (APPROACH_DIM,)
     assert seen[:STEPS].tolist() == [1.0] * STEPS
     torch.testing.assert_close(seen[OFFSETS][-3:], torch.tensor([0.0, 0.0, 0.3]), atol=1e-6, rtol=0)
@@ -44,7 +44,7 @@ def test_offsets_are_seen_from_the_subject_and_from_its_destination():
 
 def test_leading_dimensions_are_kept_whatever_the_length_of_the_chunk():
     for length in (1, 3, 8, 50):
-        seen = approach(torch.rand(5, 2, SCENE_DIM), torch.rand(5, 2, length, 7))
+        seen = approach(torch.rand(5, 2, SCENE_DIM), looked_at(torch.rand(5, 2, length, 7)))
         assert seen.shape == (5, 2, APPROACH_DIM) and seen.isfinite().all()
 
 
@@ -65,7 +65,7 @@ def test_the_gripper_goes_where_a_command_is_said_to_lead():
     hand = Rotation.from_quat(observation["robot_state"]["eef"]["quat"]).as_rotvec()
     commands[:, 3:6] = torch.tensor(hand)
     commands[:, 6] = -1.0
-    said = approach(before, commands)[OFFSETS][-3:]
+    said = approach(before, looked_at(commands))[OFFSETS][-3:]
     for _ in range(3):
         *_, info = environment.step(commands.numpy())
     environment.close()

@@ -9,7 +9,7 @@ from pirl.algorithms.factory import make_algorithm
 from pirl.algorithms.pi_rl.approach import STEPS
 from pirl.algorithms.pi_rl.imagination import Imagination, preferred_actions
 from pirl.envs.scene_state import SCENE_DIM
-from tests.algorithms.rollouts import batch_of, record_episodes, store
+from tests.algorithms.rollouts import batch_of, commands, record_episodes, store
 from tests.policies.tiny import make_policy, make_xvla
 
 SETTINGS = {
@@ -24,10 +24,6 @@ SETTINGS = {
 }
 # Where an approach holds x of the first offset.
 X = SCENE_DIM + STEPS
-
-
-def commands(actions):
-    return torch.nn.functional.pad(actions.float(), (0, 7))[..., :7]
 
 
 def make(policy=None, **settings):
