@@ -55,6 +55,7 @@ SETTINGS = {
         "variant": "flow_sde",
         "advantage": "action_value",
         "objective": "preferred",
+        "decision_memory": 2,
         "stochastic_steps": "last",
         "critic_input": "scene",
         "bootstrap_timeouts": False,

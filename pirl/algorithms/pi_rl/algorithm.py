@@ -69,6 +69,7 @@ class PiRLAlgorithm(RLAlgorithm):
         self.critic: nn.Module | None = None if config.advantage == "grpo" else self._make_critic().to(device)
         memory = config.critic_memory
         self._memory = CriticMemory(memory, self._scene_critic_dim(), device) if memory else None
+        self._past: list[UpdateBatch] = []
         self.commands: Commands | None = None
         self.chunk_size = self.flow.executed_steps
         self.policy_version = 0
@@ -178,7 +179,8 @@ class PiRLAlgorithm(RLAlgorithm):
         )
         credit = estimator.credit(batch)
         if credit.preferred is not None:
-            optimisation.imitate(batch, credit.preferred)
+            optimisation.imitate([*(estimator.reconsider(past) for past in self._past), credit.preferred])
+            self._remember(batch)
         else:
             normalised = normalise(credit.advantages, self.config.advantage_std_floor)
             imitation = self._imitation_loss() if self.config.bc_coefficient else None
@@ -188,6 +190,12 @@ class PiRLAlgorithm(RLAlgorithm):
         stats = self._stats(batch, optimisation, credit)
         self.policy_version += 1
         return stats
+
+    def _remember(self, batch: UpdateBatch) -> None:
+        """Keep an update's decisions for `decision_memory` updates, this one among them."""
+        batch.forget_pictures()
+        self._past.append(batch)
+        del self._past[: max(0, len(self._past) - self.config.decision_memory + 1)]
 
     def _imitation_loss(self) -> ImitationLoss:
         """Hybrid mode: the policy's flow-matching loss on offline decisions, split by `online_ratio`."""

@@ -125,6 +125,11 @@ class UpdateBatch:
             return self._encode("state", rows)
         return {key: value[self._kept(rows)] for key, value in self._contexts.items()}
 
+    def forget_pictures(self) -> None:
+        """Drop the observations where their encodings are kept: the decisions can still be evaluated."""
+        if self._contexts:
+            self.raw = {**self.raw, "state": {}, "next_state": {}}
+
     def _kept(self, rows: Tensor) -> Tensor:
         """Where own decisions lie among those that this process keeps."""
         return rows // self.processes.count

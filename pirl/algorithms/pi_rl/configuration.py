@@ -32,6 +32,7 @@ AT_LEAST_ONE = (
     "critic_pooling_queries",
     "critic_epochs",
     "imagined_decisions",
+    "decision_memory",
 )
 POSITIVE = (
     "noise_level",
@@ -111,6 +112,9 @@ class PiRLConfig(RLAlgorithmConfig):
     # actions' means, weighted with softmax(Q / preference_temperature).
     objective: str = "ppo"
     preference_temperature: float = 0.02
+    # Latest updates whose decisions are imitated, as the critic sees them by then. Not in checkpoints: a
+    # resumed run begins with its next update's.
+    decision_memory: int = 1
     # Discount per decision, or per control step with `discount_per_step` (gamma^n for n executed steps).
     gamma: float = 0.99
     discount_per_step: bool = False

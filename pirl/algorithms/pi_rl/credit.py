@@ -12,7 +12,7 @@ from pirl.algorithms.pi_rl.advantages import explained_variance
 from pirl.algorithms.pi_rl.batch import UpdateBatch, discounted_returns, estimate_advantages
 from pirl.algorithms.pi_rl.critic_memory import CriticMemory
 from pirl.algorithms.pi_rl.imagination import Commands, Imagination, made_inputs, preferred_actions
-from pirl.algorithms.pi_rl.optimisation import Optimisation
+from pirl.algorithms.pi_rl.optimisation import Lesson, Optimisation
 
 
 class Credit(NamedTuple):
@@ -23,7 +23,7 @@ class Credit(NamedTuple):
     advantages: Tensor  # not normalised, [N], or [N, M] of imagined ones
     returns: Tensor  # targets of the critic, [N]
     foreseen: float  # variance of the returns that the critic explained before it saw them
-    preferred: Tensor | None = None  # actions to imitate, [N, H, D]; None: the advantages decide
+    preferred: Lesson | None = None  # what to imitate; None: the advantages decide
 
 
 @dataclass
@@ -82,4 +82,9 @@ class Estimator:
         if imagination is not None:
             return Credit(imagination, values, imagination.advantages(self.critic), earned, foreseen)
         preferred, advantages = preferred_actions(batch, self.commands, self.critic)
-        return Credit(batch, values, advantages, earned, foreseen, preferred)
+        return Credit(batch, values, advantages, earned, foreseen, Lesson(batch, preferred))
+
+    def reconsider(self, past: UpdateBatch) -> Lesson:
+        """What the critic prefers by now in the place of an earlier update's decisions."""
+        assert self.commands is not None and self.critic is not None
+        return Lesson(past, preferred_actions(past, self.commands, self.critic)[0])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +23,13 @@ from pirl.algorithms.sharding import clip_gradients
 
 ImitationLoss = Callable[[int], Tensor]
 """Flow-matching loss on an offline batch matched to so many online decisions."""
+
+
+class Lesson(NamedTuple):
+    """What the policy should have done."""
+
+    batch: UpdateBatch  # the decisions that were made, N of them
+    actions: Tensor  # better ones in policy space, [N, H, D]
 
 
 class Means:
@@ -160,28 +169,36 @@ class Optimisation:
         self.metrics.add("policy/kl_stop", 0.0)
         self.metrics.add("policy/epochs", self._config.epochs)
 
-    def imitate(self, batch: UpdateBatch, actions: Tensor) -> None:
+    def imitate(self, lessons: list[Lesson]) -> None:
         """Epochs of the policy's own flow-matching loss on other actions than those that were made.
 
         The rate falls to `lr_final_fraction` of itself meanwhile: the last steps average over minibatches.
 
         Args:
-            batch: the decisions that were made.
-            actions: what the policy should do in their place, [N, H, D] in policy space.
+            lessons: of several updates, the latest last.
         """
+        latest = lessons[-1].batch
+        first_rows = [0, *itertools.accumulate(lesson.batch.size for lesson in lessons)]
         for epoch in range(self._config.epochs):
-            minibatches = list(self._minibatches(batch.size, batch.processes, batch.device))
+            minibatches = list(self._minibatches(first_rows[-1], latest.processes, latest.device))
             for index, rows in enumerate(minibatches):
-                for piece, share in batch.passes(rows):
-                    loss = batch.policy.flow.imitation_loss(batch.context(piece), actions[piece])
-                    (loss * share).backward()
-                    if share:
-                        self.metrics.add("loss/policy", loss.detach(), share)
+                for lesson, first in zip(lessons, first_rows, strict=False):
+                    theirs = rows[(rows >= first) & (rows < first + lesson.batch.size)] - first
+                    self._imitate(lesson, theirs, len(theirs) / len(rows))
                 progress = (epoch + index / len(minibatches)) / self._config.epochs
                 annealing = annealed(progress, "cosine", self._config.lr_final_fraction)
-                self._step("actor", batch.processes, annealing=annealing)
+                self._step("actor", latest.processes, annealing=annealing)
         self.metrics.add("policy/epochs", self._config.epochs)
-        self._note_distance(batch)
+        self._note_distance(latest)
+
+    def _imitate(self, lesson: Lesson, rows: Tensor, part: float) -> None:
+        """Accumulate the gradients of a minibatch's decisions of one update, a part of the minibatch."""
+        batch = lesson.batch
+        for piece, share in batch.passes(rows) if len(rows) else []:
+            loss = batch.policy.flow.imitation_loss(batch.context(piece), lesson.actions[piece])
+            (loss * share * part).backward()
+            if share:
+                self.metrics.add("loss/policy", loss.detach(), share * part)
 
     @torch.no_grad()
     def _note_distance(self, batch: UpdateBatch) -> None:

@@ -2,12 +2,14 @@
 
 import pytest
 import torch
+from lerobot.rl.buffer import ReplayBuffer
 from lerobot.rl.data_sources import OnlineOfflineMixer
 
 from pirl.algorithms import PiRLConfig
 from pirl.algorithms.factory import make_algorithm
 from pirl.algorithms.pi_rl.approach import STEPS
 from pirl.algorithms.pi_rl.imagination import Imagination, preferred_actions
+from pirl.algorithms.pi_rl.optimisation import Optimisation
 from pirl.envs.scene_state import SCENE_DIM
 from tests.algorithms.rollouts import batch_of, commands, record_episodes, store
 from tests.policies.tiny import make_policy, make_xvla
@@ -117,6 +119,25 @@ def test_every_policy_is_updated(policy_type, objective):
     assert stats["policy/approx_kl"] > 0 and stats["advantage/std"] > 0
     assert {"loss/value", "value/explained_variance", "grad_norm/critic"} <= stats.keys()
     assert any(not torch.equal(p, before[name]) for name, p in algorithm.policy.named_parameters())
+
+
+def test_decisions_of_earlier_updates_are_reconsidered(monkeypatch):
+    algorithm = make(objective="preferred", decision_memory=2, actor_lr=1e-3)
+    lessons = []
+    imitate = Optimisation.imitate
+    monkeypatch.setattr(
+        Optimisation, "imitate", lambda self, given: (lessons.append(given), imitate(self, given))
+    )
+    buffer = ReplayBuffer(64, device="cpu", use_drq=False)
+    iterator = algorithm.configure_data_iterator(OnlineOfflineMixer(buffer), 8)
+    for seed in range(3):
+        store(record_episodes(algorithm, seed=1000 * seed), buffer)
+        algorithm.update(iterator)
+    assert [len(given) for given in lessons] == [1, 2, 2]
+    first, again = lessons[0][0], lessons[1][0]
+    assert again.batch is first.batch and not torch.equal(again.actions, first.actions)
+    assert lessons[2][0].batch is lessons[1][1].batch
+    assert first.batch.raw["state"] == {}
 
 
 def test_it_says_what_it_lacks():
