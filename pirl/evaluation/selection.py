@@ -10,7 +10,7 @@ from lerobot.utils.constants import CHECKPOINTS_DIR, LAST_CHECKPOINT_LINK, PRETR
 
 from pirl.evaluation.evaluator import EpisodeRecord
 
-RULE = "highest success rate on the selection starts; the earliest checkpoint among equals"
+RULE = "highest success rate on the selection starts; the latest checkpoint among equals"
 
 
 @dataclass(frozen=True)
@@ -60,4 +60,4 @@ def evaluate_candidates(
 
 def select(candidates: list[Candidate]) -> Candidate:
     """Apply `RULE`."""
-    return max(candidates, key=lambda candidate: (candidate.success_rate, -candidate.env_steps))
+    return max(candidates, key=lambda candidate: (candidate.success_rate, candidate.env_steps))

@@ -185,7 +185,7 @@ def _selected(rate: float) -> dict[str, Any]:
     ]
     return {
         "selected_checkpoint": "0026000",
-        "rule": "highest success rate; the earliest among equals",
+        "rule": "highest success rate; the latest among equals",
         "protocol": _protocol(15, 5, "sampled"),
         "candidates": candidates,
     }
