@@ -10,6 +10,7 @@ from pirl.algorithms.factory import make_algorithm
 from pirl.algorithms.pi_rl.approach import STEPS
 from pirl.algorithms.pi_rl.imagination import Imagination, preferred_actions
 from pirl.algorithms.pi_rl.optimisation import Optimisation
+from pirl.algorithms.pi_rl.optimizers import annealed
 from pirl.envs.scene_state import SCENE_DIM
 from tests.algorithms.rollouts import batch_of, commands, record_episodes, store
 from tests.policies.tiny import make_policy, make_xvla
@@ -138,6 +139,13 @@ def test_decisions_of_earlier_updates_are_reconsidered(monkeypatch):
     assert again.batch is first.batch and not torch.equal(again.actions, first.actions)
     assert lessons[2][0].batch is lessons[1][1].batch
     assert first.batch.raw["state"] == {}
+
+
+def test_the_rate_falls_within_an_update():
+    algorithm = make(objective="preferred", actor_lr=1e-3, lr_warmup_steps=0, lr_final_fraction=0.0, epochs=4)
+    buffer = store(record_episodes(algorithm))
+    stats = algorithm.update(algorithm.configure_data_iterator(OnlineOfflineMixer(buffer), 8)).to_log_dict()
+    assert stats["lr/actor"] == pytest.approx(1e-3 * annealed(7 / 8, "cosine", 0.0))
 
 
 def test_it_says_what_it_lacks():
