@@ -12,6 +12,7 @@ from pirl.algorithms.pi_rl.imagination import Imagination, preferred_actions
 from pirl.algorithms.pi_rl.optimisation import Optimisation
 from pirl.algorithms.pi_rl.optimizers import annealed
 from pirl.envs.scene_state import SCENE_DIM
+from tests.algorithms.pi_rl.small import update
 from tests.algorithms.rollouts import batch_of, commands, record_episodes, store
 from tests.policies.tiny import make_policy, make_xvla
 
@@ -115,8 +116,7 @@ def test_wider_draws_are_for_imitation_alone():
 def test_every_policy_is_updated(policy_type, objective):
     algorithm = make(make_policy(policy_type), actor_lr=1e-3, objective=objective)
     before = {name: p.detach().clone() for name, p in algorithm.policy.named_parameters()}
-    buffer = store(record_episodes(algorithm))
-    stats = algorithm.update(algorithm.configure_data_iterator(OnlineOfflineMixer(buffer), 8)).to_log_dict()
+    stats = update(algorithm)
     assert stats["policy/approx_kl"] > 0 and stats["advantage/std"] > 0
     assert {"loss/value", "value/explained_variance", "grad_norm/critic"} <= stats.keys()
     assert any(not torch.equal(p, before[name]) for name, p in algorithm.policy.named_parameters())
@@ -143,14 +143,12 @@ def test_decisions_of_earlier_updates_are_reconsidered(monkeypatch):
 
 def test_the_rate_falls_within_an_update():
     algorithm = make(objective="preferred", actor_lr=1e-3, lr_warmup_steps=0, lr_final_fraction=0.0, epochs=4)
-    buffer = store(record_episodes(algorithm))
-    stats = algorithm.update(algorithm.configure_data_iterator(OnlineOfflineMixer(buffer), 8)).to_log_dict()
+    stats = update(algorithm)
     assert stats["lr/actor"] == pytest.approx(1e-3 * annealed(7 / 8, "cosine", 0.0))
 
 
 def test_it_says_what_it_lacks():
     algorithm = make()
     algorithm.commands = None
-    buffer = store(record_episodes(algorithm))
     with pytest.raises(RuntimeError, match="commands"):
-        algorithm.update(algorithm.configure_data_iterator(OnlineOfflineMixer(buffer), 8))
+        update(algorithm)
