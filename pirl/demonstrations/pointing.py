@@ -2,9 +2,10 @@
 
 Pretrained vision-language models can point at what an instruction names; a policy as small as those of the
 examples is born blind. Each frame shows a scene whose objects were moved, with the arm put into one of the
-expert's postures. Its action is the absolute pose that an open hand has at the object and a closed one at
-the place where the object belongs; it is the same for all frames of a scene, so that a chunk of actions is,
-too. No frame shows how the task is done.
+expert's postures; in half of them the hand is as near to where it goes as the expert's was, give or take a
+few centimetres, for there a wrist camera tells the most. A frame's action is the absolute pose that an open
+hand has at the object and a closed one at the place where the object belongs; it is the same for all frames
+of a scene, so that a chunk of actions is, too. No frame shows how the task is done.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 import mujoco
 import numpy as np
@@ -24,7 +26,7 @@ from pirl.demonstrations.datasets import Columns, write_columns
 from pirl.demonstrations.layouts import libero_state, to_layout, turn
 from pirl.envs.expert import ScriptedExpert
 from pirl.envs.expert.motion import CLOSED, OPEN
-from pirl.envs.expert.scene import Scene
+from pirl.envs.expert.scene import GRIP_SITE, Scene
 from pirl.envs.placement import Placement
 from pirl.envs.simulation import LiberoSimulation
 from pirl.envs.starts import Start
@@ -38,9 +40,21 @@ POSTURE_EPISODES = 3
 MAX_POSTURE_STEPS = 200
 # Scenes seen with a closed hand, where the goal names a destination.
 CLOSED_SHARE = 1 / 3
+# Frames whose hand is where the expert's was, seen from the place it goes to, and how far off they are.
+NEAR_SHARE = 1 / 2
+NEAR_SD = (0.03, 0.03, 0.01)  # along x, y and z, m
+REACH_STEPS, REACH_DAMPING = 6, 1e-4
 
-Postures = dict[float, list[np.ndarray]]
-"""Joints by gripper command, OPEN or CLOSED, [9] each."""
+
+class Posture(NamedTuple):
+    """A moment of the expert's."""
+
+    joints: np.ndarray  # of arm and fingers, [9]
+    offset: np.ndarray  # of the hand from the place it goes to, [3], m
+
+
+Postures = dict[float, list[Posture]]
+"""By gripper command, OPEN (on its way to the goal's object) or CLOSED (to the destination)."""
 
 
 @dataclass(frozen=True)
@@ -126,8 +140,8 @@ def _open(pointing: Pointing, task_id: int) -> LiberoSimulation:
 
 
 def _postures(simulation: LiberoSimulation, seed: int) -> Postures:
-    """Joints of arm and fingers wherever the expert takes them."""
-    arm, fingers = _joints(simulation)
+    """Wherever the expert takes arm and fingers."""
+    joints, scene = np.concatenate(_joints(simulation)), Scene(simulation)
     postures: Postures = {OPEN: [], CLOSED: []}
     for episode in range(POSTURE_EPISODES):
         simulation.reset(Start("wide", seed=seed + episode))
@@ -135,9 +149,9 @@ def _postures(simulation: LiberoSimulation, seed: int) -> Postures:
         for _ in range(MAX_POSTURE_STEPS):
             action = expert.act()
             success = simulation.step(action)
-            postures[CLOSED if action[6] > 0 else OPEN].append(
-                simulation.data.qpos[np.concatenate([arm, fingers])].copy()
-            )
+            gripper = CLOSED if action[6] > 0 else OPEN
+            offset = scene.grip_position - _place(scene, gripper)
+            postures[gripper].append(Posture(simulation.data.qpos[joints].copy(), offset))
             if success or expert.done:
                 break
     return postures
@@ -159,14 +173,16 @@ def _draw_scene(
     home = libero_state(simulation.observe(images=False)["robot_state"])
     goal = scene.goals[0]
     gripper = CLOSED if len(goal) > 2 and rng.random() < CLOSED_SHARE else OPEN
-    arm, fingers = _joints(simulation)
+    place, (arm, fingers) = _place(scene, gripper), _joints(simulation)
     images: dict[str, list[np.ndarray]] = {}
     states = []
     for index in rng.integers(len(postures[gripper]), size=pointing.frames):
         posture = postures[gripper][index]
         data.qvel[:] = 0
-        data.qpos[arm] = posture[: len(arm)] + rng.normal(0.0, JOINT_SD, len(arm))
-        data.qpos[fingers] = posture[len(arm) :]
+        data.qpos[arm] = posture.joints[: len(arm)] + rng.normal(0.0, JOINT_SD, len(arm))
+        data.qpos[fingers] = posture.joints[len(arm) :]
+        if rng.random() < NEAR_SHARE:
+            _reach(simulation, place + posture.offset + rng.normal(0.0, NEAR_SD))
         mujoco.mj_forward(simulation.model, data)
         observation = simulation.look()
         for name, picture in observation["pixels"].items():
@@ -177,8 +193,29 @@ def _draw_scene(
     frames = {name: np.stack(pictures) for name, pictures in images.items()}
     columns = to_layout(LAYOUT, frames, np.stack(states), still, CONTROL_MODE)
     hand = to_layout(LAYOUT, {}, np.tile(home, (pointing.frames, 1)), still, CONTROL_MODE)["action"]
-    hand[:, :3] = scene.position(goal[2 if gripper == CLOSED else 1])
+    hand[:, :3] = place
     return columns | {"action": hand}
+
+
+def _place(scene: Scene, gripper: float) -> np.ndarray:
+    """Where the hand goes to, [3], m."""
+    goal = scene.goals[0]
+    return scene.position(goal[2] if gripper == CLOSED and len(goal) > 2 else goal[1])
+
+
+def _reach(simulation: LiberoSimulation, target: np.ndarray) -> None:
+    """Move the hand to a place as it is turned, by damped least squares."""
+    model, data, robot = simulation.model, simulation.data, simulation.robosuite_env.robots[0]
+    site, dofs = model.site(GRIP_SITE).id, robot._ref_joint_vel_indexes
+    along, around = np.zeros((3, model.nv)), np.zeros((3, model.nv))
+    for _ in range(REACH_STEPS):
+        mujoco.mj_kinematics(model, data)
+        mujoco.mj_comPos(model, data)
+        mujoco.mj_jacSite(model, data, along, around, site)
+        jacobian = np.vstack([along, around])[:, dofs]
+        wanted = np.concatenate([target - data.site_xpos[site], np.zeros(3)])
+        damped = jacobian @ jacobian.T + REACH_DAMPING * np.eye(6)
+        data.qpos[robot._ref_joint_pos_indexes] += jacobian.T @ np.linalg.solve(damped, wanted)
 
 
 def _joints(simulation: LiberoSimulation) -> tuple[np.ndarray, np.ndarray]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+from pirl.allocation import KEEP_BUFFERS
 from pirl.experiment.recipes import WARM_START, policy_type
 from pirl.policies.export import folder_for_training
 from pirl.policies.tokenizer import TOKENIZER_DIR
@@ -79,6 +81,6 @@ def clone(experiment: dict[str, Any], dataset: Path, work_dir: Path, section: st
         experiment = {**experiment, "policy": {**experiment["policy"], "path": str(folder)}}
     command = train_command(experiment, dataset, work_dir, section)
     logging.info("%s", " ".join(command))
-    if subprocess.run(command, check=False).returncode != 0:
+    if subprocess.run(command, env=KEEP_BUFFERS | os.environ, check=False).returncode != 0:
         raise RuntimeError("lerobot-train failed; its own messages stand above")
     return work_dir / "checkpoints" / "last" / "pretrained_model"

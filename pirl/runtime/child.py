@@ -13,6 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from pirl.allocation import KEEP_BUFFERS
+
 PR_SET_PDEATHSIG = 1
 # Exit status of a process that ended on purpose: a restart would meet the same again.
 EXIT_STOPPED = 3
@@ -57,7 +59,7 @@ class Child:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
-                env={**os.environ, **environment},
+                env=KEEP_BUFFERS | os.environ | environment,
                 preexec_fn=_in_own_group,
             )
         return cls(name, process, log)

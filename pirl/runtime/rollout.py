@@ -149,7 +149,7 @@ class EpisodeCollector:
         if deciding:
             rows = torch.tensor(deciding)
             inputs = {key: value[rows] for key, value in states.items()}
-            decision = self._sampler.act(inputs)
+            decision = self._sampler.act(inputs, _scenes([active[row] for row in deciding]))
             actions = self._processing.decode(decision.action)
             for position, row in enumerate(deciding):
                 slot = active[row]
@@ -212,6 +212,11 @@ class EpisodeCollector:
             env_steps=int(result.info["env_steps"]),
             wall_s=time.perf_counter() - slot.began,
         )
+
+
+def _scenes(slots: list[_Slot]) -> Tensor | None:
+    states = [torch.from_numpy(slot.scene_state) for slot in slots if slot.scene_state is not None]
+    return torch.stack(states) if states else None
 
 
 def _complete(transition: Transition, result: WorkerResult, next_state: dict[str, Tensor]) -> None:

@@ -2,12 +2,21 @@
 
 import json
 
+import mujoco
 import numpy as np
 import pytest
 from lerobot.datasets import LeRobotDataset
 
 from pirl.demonstrations.datasets import SIDECAR
-from pirl.demonstrations.pointing import Pointing, _draw_scene, _open, _postures, write_pointing
+from pirl.demonstrations.pointing import (
+    Pointing,
+    _draw_scene,
+    _joints,
+    _open,
+    _postures,
+    _reach,
+    write_pointing,
+)
 from pirl.envs.expert.motion import CLOSED, OPEN
 from pirl.envs.expert.scene import Scene
 from pirl.envs.starts import Start
@@ -54,6 +63,21 @@ def test_an_open_hand_points_at_the_object_and_a_closed_one_at_the_destination()
         np.testing.assert_allclose(action[:3], scene.position(place if action[9] else thing), atol=1e-6)
         seen.add(float(action[9]))
     assert seen == {0.0, 1.0}
+
+
+def test_the_hand_is_put_as_near_to_its_goal_as_the_expert_was_and_stays_turned_as_it_is():
+    simulation = _open(POINTING, 0)
+    posture = _postures(simulation, 3)[OPEN][-1]
+    simulation.reset(Start("wide", seed=99))
+    scene, joints = Scene(simulation), np.concatenate(_joints(simulation))
+    simulation.data.qpos[joints] = posture.joints
+    mujoco.mj_forward(simulation.model, simulation.data)
+    turned, target = scene.grip_rotation, scene.position(scene.goals[0][1]) + posture.offset
+    assert np.linalg.norm(scene.grip_position - target) > 0.01
+    _reach(simulation, target)
+    mujoco.mj_forward(simulation.model, simulation.data)
+    np.testing.assert_allclose(scene.grip_position, target, atol=1e-3)
+    np.testing.assert_allclose(scene.grip_rotation, turned, atol=0.02)
 
 
 def test_scenes_differ_and_records_say_which(root):

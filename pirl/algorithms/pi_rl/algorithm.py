@@ -23,7 +23,7 @@ from pirl.algorithms.pi_rl.batch import UpdateBatch
 from pirl.algorithms.pi_rl.configuration import PiRLConfig
 from pirl.algorithms.pi_rl.credit import Credit, Estimator
 from pirl.algorithms.pi_rl.critic_memory import CriticMemory
-from pirl.algorithms.pi_rl.imagination import Commands
+from pirl.algorithms.pi_rl.imagination import Commands, guide
 from pirl.algorithms.pi_rl.networks import Critic, SceneCritic
 from pirl.algorithms.pi_rl.optimisation import ImitationLoss, Means, Optimisation
 from pirl.algorithms.pi_rl.optimizers import Group, actor_groups, make_optimizer, schedule_factor
@@ -83,11 +83,12 @@ class PiRLAlgorithm(RLAlgorithm):
     # --- acting ---
 
     @torch.no_grad()
-    def act(self, observation: dict[str, Tensor]) -> Decision:
-        """Draw exploratory decisions.
+    def act(self, observation: dict[str, Tensor], scenes: Tensor | None = None) -> Decision:
+        """Draw exploratory decisions; with `guidance`, once the critic is fitted, also what it prefers.
 
         Args:
             observation: preprocessed policy inputs, [B, ...].
+            scenes: the simulator's own view of each, [B, S]; None: the policy decides alone.
 
         Returns:
             Actions [B, H, D_real] for the policy's postprocessor; the chain and log-prob to store with them.
@@ -96,6 +97,13 @@ class PiRLAlgorithm(RLAlgorithm):
         context = self.stochastic.encode(observation)
         batch = len(next(iter(observation.values())))
         action, stored = self.stochastic.decide(context, batch)
+        if self.config.guidance and self.policy_version and scenes is not None:
+            if self.commands is None or self.critic is None:
+                raise RuntimeError("guidance: set `commands` before act")
+            led = torch.rand(batch, device=self.stochastic.device) < self.config.guidance
+            better = guide(self.stochastic, context, stored, scenes, self.commands, self.critic)
+            action = _chosen(led, better[0], action)
+            stored = {key: _chosen(led, better[1][key], entries) for key, entries in stored.items()}
         return Decision(action, {key: value.cpu() for key, value in stored.items()})
 
     # --- on-policy data ---
@@ -255,7 +263,7 @@ class PiRLAlgorithm(RLAlgorithm):
     # --- weights and checkpoints ---
 
     def get_weights(self) -> dict[str, Any]:
-        """What an actor needs: trained parameters, the noise network, the version; no critic.
+        """What an actor needs: trained parameters, the noise network, the version; the critic if it guides.
 
         Frozen parameters travel only when the policy was created afresh: then the actors do not have them.
         """
@@ -272,6 +280,9 @@ class PiRLAlgorithm(RLAlgorithm):
         if self.stochastic.noise is not None:
             noise = self.stochastic.noise.state_dict()
             weights["noise"] = {name: tensor.detach().cpu().clone() for name, tensor in noise.items()}
+        if self.config.guidance and self.critic is not None:
+            critic = self.critic.state_dict()
+            weights["critic"] = {name: tensor.detach().cpu().clone() for name, tensor in critic.items()}
         return weights
 
     def load_weights(self, weights: dict[str, Any], device: str | torch.device = "cpu") -> None:
@@ -290,6 +301,8 @@ class PiRLAlgorithm(RLAlgorithm):
             raise ValueError("weights: actor and learner differ in algorithm.variant; give both one run file")
         if self.stochastic.noise is not None:
             self.stochastic.noise.load_state_dict(weights["noise"])
+        if self.config.guidance and self.critic is not None:
+            self.critic.load_state_dict(weights["critic"])
         self.policy_version = int(weights["policy_version"])
         self.flow.eval()
 
@@ -341,3 +354,8 @@ class PiRLAlgorithm(RLAlgorithm):
         if self.config.critic_input == "action_tokens":
             token_dim = self.flow.token_dim
         return Critic(token_dim, state_dim, self.config.critic_hidden, self.config.critic_pooling_queries)
+
+
+def _chosen(first: Tensor, one: Tensor, other: Tensor) -> Tensor:
+    """Rows of `one` where `first` says so, bool [B], else of `other`."""
+    return torch.where(first.view(-1, *[1] * (one.dim() - 1)), one, other)

@@ -60,7 +60,7 @@ NOT_NEGATIVE = (
     "advantage_std_floor",
     "value_coefficient",
 )
-FRACTIONS = ("noise_correlation", "gamma", "gae_lambda", "lr_final_fraction", "encoder_lr_scale")
+FRACTIONS = ("guidance", "noise_correlation", "gamma", "gae_lambda", "lr_final_fraction", "encoder_lr_scale")
 
 
 @RLAlgorithmConfig.register_subclass("pi_rl")
@@ -112,6 +112,9 @@ class PiRLConfig(RLAlgorithmConfig):
     # actions' means, weighted with softmax(Q / preference_temperature).
     objective: str = "ppo"
     preference_temperature: float = 0.02
+    # With `preferred`, once the critic is fitted: share of the actors' decisions in whose place one of the
+    # imagined is made, drawn with softmax(Q / preference_temperature). Evaluation is never guided.
+    guidance: float = 0.0
     # Latest updates whose decisions are imitated, as the critic sees them by then. Not in checkpoints: a
     # resumed run begins with its next update's.
     decision_memory: int = 1
@@ -242,6 +245,10 @@ class PiRLConfig(RLAlgorithmConfig):
             self._check_action_value()
         if self.objective == "preferred":
             self._check_preferred()
+        elif self.guidance:
+            raise ValueError(
+                "algorithm.guidance: PPO learns from the policy's own decisions; use objective=preferred or 0"
+            )
         elif self.imagined_spread != 1.0:
             raise ValueError(
                 "algorithm.imagined_spread: PPO needs draws of the behaviour policy itself; use 1"

@@ -2,7 +2,8 @@
 
 An action-value critic judges them all, so an episode's one outcome need not decide about each of its noises.
 PPO raises the log-prob of those it likes: the all-action policy gradient (Petit et al. 2019), estimated from
-draws. Or the policy imitates what it prefers among them (Mark et al. 2024, policy-agnostic RL).
+draws. Or the policy imitates what it prefers among them (Mark et al. 2024, policy-agnostic RL), and may be
+guided by it while it explores.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from torch import Tensor, nn
 from pirl.algorithms.acting import SCENE_STATE
 from pirl.algorithms.pi_rl.approach import APPROACH_DIM, approach
 from pirl.algorithms.pi_rl.batch import UpdateBatch
-from pirl.algorithms.pi_rl.stochastic_policy import Evaluation
+from pirl.algorithms.pi_rl.stochastic_policy import Evaluation, StochasticPolicy
 from pirl.envs.scene_state import SCENE_DIM
+from pirl.policies.flow_policy import Context
 
 Commands = Callable[[Tensor], Tensor]
 """Policy-space actions [B, H, D] to LIBERO's own absolute ones where they are `looked_at`, [B, STEPS, 7]."""
@@ -35,8 +37,7 @@ class Draws(NamedTuple):
 
 def made_inputs(batch: UpdateBatch, commands: Commands) -> Tensor:
     """The critic's inputs of the decisions that were made, [N, I]."""
-    scenes = batch.info[SCENE_STATE]
-    return torch.cat([scenes, approach(scenes, commands(_made(batch)).to(batch.device))], dim=-1)
+    return _judged(batch.info[SCENE_STATE], _made(batch), commands)
 
 
 def imagine(batch: UpdateBatch, commands: Commands) -> Iterator[Draws]:
@@ -54,9 +55,7 @@ def imagine(batch: UpdateBatch, commands: Commands) -> Iterator[Draws]:
         if not share:
             continue
         actions = policy.finish_imagined(drawn)
-        libero = commands(actions.flatten(0, 1)).to(batch.device).unflatten(0, actions.shape[:2])
-        inputs = torch.cat([scenes[rows], approach(scenes[rows], libero)], dim=-1)
-        yield Draws(rows, drawn, log_prob, actions, inputs)
+        yield Draws(rows, drawn, log_prob, actions, _judged(scenes[rows], actions, commands))
 
 
 class Imagination:
@@ -122,6 +121,48 @@ def preferred_actions(batch: UpdateBatch, commands: Commands, critic: nn.Module)
         actions[draws.rows] = torch.einsum("bm,bmhd->bhd", weights, draws.actions)
         advantages[draws.rows] = _advantages(values)
     return batch.processes.sum(actions), batch.processes.sum(advantages)
+
+
+@torch.no_grad()
+def guide(
+    policy: StochasticPolicy,
+    context: Context,
+    stored: dict[str, Tensor],
+    scenes: Tensor,
+    commands: Commands,
+    critic: nn.Module,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Make one of the decisions imagined in the place of each, drawn with softmax(Q / temperature).
+
+    Args:
+        policy: whose settings say how many are imagined and how far they scatter.
+        context: encoded observations.
+        stored: what `decide` returned for them.
+        scenes: the simulator's own view of each, [B, S].
+        commands: the policy's postprocessor.
+        critic: Q(s, a).
+
+    Returns:
+        Actions [B, H, D_real] and what tells their log-prob, as from `decide`.
+    """
+    config, flow, scenes = policy.config, policy.flow, scenes.to(policy.device)
+    shape = (len(scenes), config.imagined_decisions)
+    noise = config.imagined_spread * torch.randn(*shape, flow.horizon, flow.model_dims, device=policy.device)
+    uniform = torch.rand(*shape, flow.executed_steps, len(flow.binary_dims), device=policy.device)
+    drawn, log_prob = policy.imagine(context, stored, noise, uniform)
+    actions = policy.finish_imagined(drawn)
+    values = critic(_judged(scenes[:, None].expand(*shape, -1), actions, commands))
+    preference = torch.softmax(values / config.preference_temperature, dim=1)
+    made = torch.arange(shape[0], device=policy.device), torch.multinomial(preference, 1)[:, 0]
+    chain = torch.cat([stored["chain"][:, :-1], drawn["ending"][made][:, None]], dim=1)
+    told = {key: entries[made] for key, entries in drawn.items() if key != "ending"}
+    return actions[made], stored | told | {"chain": chain, "log_prob": log_prob[made]}
+
+
+def _judged(scenes: Tensor, actions: Tensor, commands: Commands) -> Tensor:
+    """The critic's inputs [..., I] of scene states [..., S] and actions in policy space [..., H, D]."""
+    libero = commands(actions.flatten(0, -3)).to(scenes.device).unflatten(0, actions.shape[:-2])
+    return torch.cat([scenes, approach(scenes, libero)], dim=-1)
 
 
 def _advantages(values: Tensor) -> Tensor:

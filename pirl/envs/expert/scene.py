@@ -9,6 +9,8 @@ import numpy as np
 
 from pirl.envs.expert.geometry import sample_geom
 
+GRIP_SITE = "gripper0_grip_site"
+
 Goal = tuple[str, ...]
 """One conjunct of a BDDL goal: (predicate, *arguments), e.g. ("in", "milk_1", "basket_1_contain_region")"""
 
@@ -42,12 +44,12 @@ class Scene:
     @property
     def grip_position(self) -> np.ndarray:
         """Grip site, between the finger pads, world frame, shape (3,), m."""
-        return self.data.site("gripper0_grip_site").xpos.copy()
+        return self.data.site(GRIP_SITE).xpos.copy()
 
     @property
     def grip_rotation(self) -> np.ndarray:
         """Columns: finger opening axis, their product, approach axis; shape (3, 3)."""
-        return self.data.site("gripper0_grip_site").xmat.reshape(3, 3).copy()
+        return self.data.site(GRIP_SITE).xmat.reshape(3, 3).copy()
 
     @property
     def finger_gap(self) -> float:

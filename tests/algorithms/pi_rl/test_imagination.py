@@ -14,7 +14,7 @@ from pirl.algorithms.pi_rl.optimizers import annealed
 from pirl.envs.scene_state import SCENE_DIM
 from tests.algorithms.pi_rl.small import update
 from tests.algorithms.rollouts import batch_of, commands, record_episodes, store
-from tests.policies.tiny import make_policy, make_xvla
+from tests.policies.tiny import make_observation, make_policy, make_xvla
 
 SETTINGS = {
     "advantage": "action_value",
@@ -109,6 +109,70 @@ def test_wider_draws_are_for_imitation_alone():
         _, advantages = preferred_actions(batch_of(algorithm), commands, lambda inputs: inputs[..., X])
         reach.append(advantages.std())
     torch.testing.assert_close(reach[1] / reach[0], torch.tensor(3.0), rtol=0.1, atol=0)
+
+
+def guided(guidance=1.0, **settings):
+    algorithm = make(make_xvla("ee6d"), objective="preferred", guidance=guidance, **settings)
+    algorithm.critic = LikesX()
+    algorithm.policy_version = 1
+    return algorithm, make_observation(algorithm.policy, 64), torch.zeros(64, SCENE_DIM)
+
+
+class LikesX(torch.nn.Module):
+    def forward(self, inputs):
+        return inputs[..., X]
+
+
+def test_a_critic_that_has_learnt_guides_the_actors():
+    algorithm, observation, scenes = guided(imagined_decisions=64, preference_temperature=1e-3)
+    alone, led = algorithm.act(observation), algorithm.act(observation, scenes)
+    assert (led.action[:, 0, 0] > alone.action[:, 0, 0]).float().mean() > 0.9
+    algorithm.policy_version = 0
+    unfitted = algorithm.act(observation, scenes)
+    assert abs(unfitted.action[:, 0, 0].mean() - alone.action[:, 0, 0].mean()) < 0.1
+
+
+@pytest.mark.parametrize("variant", ["flow_sde", "flow_noise"])
+def test_a_guided_decision_tells_its_own_density(variant):
+    algorithm, observation, scenes = guided(variant=variant)
+    decision = algorithm.act(observation, scenes)
+    stored = decision.complementary_info
+    again = algorithm.stochastic.evaluate(algorithm.stochastic.encode(observation), stored)
+    torch.testing.assert_close(again.log_prob, stored["log_prob"])
+    made = algorithm.flow.finish(stored["chain"][:, -1], stored["gripper"])
+    torch.testing.assert_close(made, decision.action)
+
+
+def test_a_share_of_the_decisions_is_guided():
+    algorithm, observation, scenes = guided(0.25, imagined_decisions=64, preference_temperature=1e-3)
+    torch.manual_seed(4)
+    mixed = algorithm.act(observation, scenes)
+    torch.manual_seed(4)
+    algorithm.policy_version = 0
+    alone = algorithm.act(observation, scenes)
+    same = (mixed.action == alone.action).all((1, 2))
+    assert 0.5 < same.float().mean() < 0.95
+    for key, entries in alone.complementary_info.items():
+        assert torch.equal(mixed.complementary_info[key][same], entries[same])
+
+
+def test_actors_receive_the_critic_that_guides_them():
+    learner = make(objective="preferred", guidance=1.0)
+    update(learner)
+    actor = make(objective="preferred", guidance=1.0)
+    actor.load_weights(learner.get_weights())
+    observation, scenes = make_observation(actor.policy, 4), torch.rand(4, SCENE_DIM)
+    decisions = []
+    for algorithm in (learner, actor):
+        torch.manual_seed(3)
+        decisions.append(algorithm.act(observation, scenes).action)
+    torch.testing.assert_close(*decisions)
+    assert "critic" not in make(objective="preferred").get_weights()
+
+
+def test_ppo_cannot_be_guided():
+    with pytest.raises(ValueError, match="guidance"):
+        make(guidance=1.0)
 
 
 @pytest.mark.parametrize("objective", ["ppo", "preferred"])
