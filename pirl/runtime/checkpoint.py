@@ -118,7 +118,8 @@ def _prune(root: Path, keep_last: int, keep_best: int) -> None:
         folder: load_json(folder / TRAINING_STATE_DIR / TRAINING_STEP).get("success_rate") or 0.0
         for folder in folders
     }
-    best = sorted(folders, key=lambda folder: -rates[folder])[:keep_best]  # the earliest among equals
+    # The latest among equals, as the select stage takes it.
+    best = sorted(folders, key=lambda folder: (rates[folder], folder), reverse=True)[:keep_best]
     for folder in set(folders) - set(folders[-keep_last:]) - set(best):
         shutil.rmtree(folder)
 

@@ -164,4 +164,4 @@ def test_the_newest_and_the_best_are_kept(parse):
     for steps, rate in ((100, 0.2), (200, 0.8), (300, 0.8), (400, 0.1), (500, None)):
         save_run(config, agent, IntakeCounters(env_steps=steps), updates=1, success_rate=rate)
     folders = sorted(int(path.name) for path in (config.output_dir / "checkpoints").glob("[0-9]*"))
-    assert folders == [200, 400, 500]
+    assert folders == [300, 400, 500]
