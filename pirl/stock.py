@@ -1,5 +1,7 @@
 """Run a stock LeRobot command with LIBERO's files configured, so that it asks nothing and fetches nothing.
 
+Data sets are read as LeRobot does, only without decoding pictures in vain (`pirl.demonstrations.reading`).
+
 `python -m pirl.stock lerobot-eval --policy.path=results/smoke/sac/policy --env.type=libero ...`
 """
 
@@ -8,6 +10,7 @@ from __future__ import annotations
 import importlib.metadata
 import sys
 
+from pirl.demonstrations.reading import read_by_column
 from pirl.envs.assets import configure_libero
 
 
@@ -18,6 +21,7 @@ def main() -> None:
         known = ", ".join(sorted(name for name in commands if name.startswith("lerobot-")))
         sys.exit(f"usage: python -m pirl.stock COMMAND [FLAGS]; COMMAND is one of {known}")
     configure_libero()
+    read_by_column()
     sys.argv = sys.argv[1:]
     commands[sys.argv[0]].load()()
 

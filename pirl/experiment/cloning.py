@@ -45,7 +45,7 @@ def train_command(
     """The stock `lerobot-train` command line with the steps, batch size and settings of a section."""
     training = experiment[section]
     return [
-        str(Path(sys.executable).with_name("lerobot-train")),
+        *(sys.executable, "-m", "pirl.stock", "lerobot-train"),
         f"--dataset.repo_id={dataset.name}",
         f"--dataset.root={dataset}",
         f"--output_dir={output_dir}",
