@@ -98,7 +98,8 @@ class Supervisor:
             TrainingFailed: when a process died too often, or nothing moved for too long.
         """
         self._output_dir.mkdir(parents=True, exist_ok=True)
-        (self._output_dir / "train.json").unlink(missing_ok=True)
+        for name in ("train.json", "status.json"):  # the learner writes them anew, also when it resumes
+            (self._output_dir / name).unlink(missing_ok=True)
         previous = {
             number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)
         }

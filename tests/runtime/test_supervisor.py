@@ -74,6 +74,12 @@ def test_a_run_ends_with_its_summary_and_leaves_nothing_behind(tmp_path):
     assert_no_orphans(tmp_path)
 
 
+def test_progress_is_that_of_this_run_not_of_an_earlier_one_in_the_same_folder(tmp_path, capsys):
+    (tmp_path / "status.json").write_text(json.dumps({"env_steps": 7, "updates": 3, "episodes": 99}))
+    Supervisor(make_run(tmp_path, "well"), progress=True, **MODULES).run()
+    assert "episodes=99" not in capsys.readouterr().err
+
+
 def test_the_real_port_reaches_the_actors(tmp_path):
     supervise(tmp_path, "well")
     out = (tmp_path / "actor_starts.txt").read_text()
