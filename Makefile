@@ -21,7 +21,7 @@ export TOKENIZERS_PARALLELISM := false
 # Idle threads sleep: on a shared machine spinning ones slow a two-thread step tenfold.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help setup report smoke slurm test test-slow test-chaos test-slurm lint bench-env bench-update bench-starts bench-actors bench-rollouts bench-evaluation pull mlflow docs docs-serve clean
+.PHONY: help setup report smoke slurm test test-slow test-chaos test-slurm lint bench-env bench-update bench-starts bench-actors bench-rollouts bench-evaluation bench-cloning pull mlflow docs docs-serve clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -74,6 +74,9 @@ bench-rollouts: setup ## rollout speed against the environments per actor, resul
 
 bench-evaluation: setup ## speed of the evaluator against lerobot-eval, results/bench/evaluation.json
 	$(RUN) python -m pirl.benchmarks.evaluation
+
+bench-cloning: setup ## what cloning on a CPU spends on reading and memory, results/bench/cloning.json
+	$(RUN) python -m pirl.benchmarks.cloning
 
 bench-update: setup ## cost of a PI-RL update against its floor, results/bench/update.json
 	$(RUN) python -m pirl.benchmarks.update
