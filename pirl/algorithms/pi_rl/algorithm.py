@@ -100,10 +100,9 @@ class PiRLAlgorithm(RLAlgorithm):
         if self.config.guidance and self.policy_version and scenes is not None:
             if self.commands is None or self.critic is None:
                 raise RuntimeError("guidance: set `commands` before act")
-            led = torch.rand(batch, device=self.stochastic.device) < self.config.guidance
-            better = guide(self.stochastic, context, stored, scenes, self.commands, self.critic)
-            action = _chosen(led, better[0], action)
-            stored = {key: _chosen(led, better[1][key], entries) for key, entries in stored.items()}
+            action, stored = guide(
+                self.stochastic, context, action, stored, scenes, self.commands, self.critic
+            )
         return Decision(action, {key: value.cpu() for key, value in stored.items()})
 
     # --- on-policy data ---
@@ -354,8 +353,3 @@ class PiRLAlgorithm(RLAlgorithm):
         if self.config.critic_input == "action_tokens":
             token_dim = self.flow.token_dim
         return Critic(token_dim, state_dim, self.config.critic_hidden, self.config.critic_pooling_queries)
-
-
-def _chosen(first: Tensor, one: Tensor, other: Tensor) -> Tensor:
-    """Rows of `one` where `first` says so, bool [B], else of `other`."""
-    return torch.where(first.view(-1, *[1] * (one.dim() - 1)), one, other)

@@ -127,17 +127,19 @@ def preferred_actions(batch: UpdateBatch, commands: Commands, critic: nn.Module)
 def guide(
     policy: StochasticPolicy,
     context: Context,
+    action: Tensor,
     stored: dict[str, Tensor],
     scenes: Tensor,
     commands: Commands,
     critic: nn.Module,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Make one of the decisions imagined in the place of each, drawn with softmax(Q / temperature).
+    """Replace the share `guidance` of decisions by imagined ones, drawn with softmax(Q / temperature).
 
     Args:
         policy: whose settings say how many are imagined and how far they scatter.
         context: encoded observations.
-        stored: what `decide` returned for them.
+        action: what `decide` returned for them.
+        stored: likewise.
         scenes: the simulator's own view of each, [B, S].
         commands: the policy's postprocessor.
         critic: Q(s, a).
@@ -147,6 +149,7 @@ def guide(
     """
     config, flow, scenes = policy.config, policy.flow, scenes.to(policy.device)
     shape = (len(scenes), config.imagined_decisions)
+    led = torch.rand(shape[0], device=policy.device) < config.guidance
     noise = config.imagined_spread * torch.randn(*shape, flow.horizon, flow.model_dims, device=policy.device)
     uniform = torch.rand(*shape, flow.executed_steps, len(flow.binary_dims), device=policy.device)
     drawn, log_prob = policy.imagine(context, stored, noise, uniform)
@@ -155,8 +158,15 @@ def guide(
     preference = torch.softmax(values / config.preference_temperature, dim=1)
     made = torch.arange(shape[0], device=policy.device), torch.multinomial(preference, 1)[:, 0]
     chain = torch.cat([stored["chain"][:, :-1], drawn["ending"][made][:, None]], dim=1)
-    told = {key: entries[made] for key, entries in drawn.items() if key != "ending"}
-    return actions[made], stored | told | {"chain": chain, "log_prob": log_prob[made]}
+    better = stored | {key: entries[made] for key, entries in drawn.items() if key != "ending"}
+    better |= {"chain": chain, "log_prob": log_prob[made]}
+    kept = {key: _where(led, better[key], entries) for key, entries in stored.items()}
+    return _where(led, actions[made], action), kept
+
+
+def _where(rows: Tensor, one: Tensor, other: Tensor) -> Tensor:
+    """Rows of `one` where bool `rows` [B] says so, else of `other`."""
+    return torch.where(rows.view(-1, *[1] * (one.dim() - 1)), one, other)
 
 
 def _judged(scenes: Tensor, actions: Tensor, commands: Commands) -> Tensor:
