@@ -276,12 +276,8 @@ class PiRLAlgorithm(RLAlgorithm):
             },
             "policy_version": torch.tensor(self.policy_version),
         }
-        if self.stochastic.noise is not None:
-            noise = self.stochastic.noise.state_dict()
-            weights["noise"] = {name: tensor.detach().cpu().clone() for name, tensor in noise.items()}
-        if self.config.guidance and self.critic is not None:
-            critic = self.critic.state_dict()
-            weights["critic"] = {name: tensor.detach().cpu().clone() for name, tensor in critic.items()}
+        for part, module in self._published_parts():
+            weights[part] = {name: t.detach().cpu().clone() for name, t in module.state_dict().items()}
         return weights
 
     def load_weights(self, weights: dict[str, Any], device: str | torch.device = "cpu") -> None:
@@ -298,12 +294,15 @@ class PiRLAlgorithm(RLAlgorithm):
             )
         if (self.stochastic.noise is None) != ("noise" not in weights):
             raise ValueError("weights: actor and learner differ in algorithm.variant; give both one run file")
-        if self.stochastic.noise is not None:
-            self.stochastic.noise.load_state_dict(weights["noise"])
-        if self.config.guidance and self.critic is not None:
-            self.critic.load_state_dict(weights["critic"])
+        for part, module in self._published_parts():
+            module.load_state_dict(weights[part])
         self.policy_version = int(weights["policy_version"])
         self.flow.eval()
+
+    def _published_parts(self) -> list[tuple[str, nn.Module]]:
+        """What actors need beside the policy."""
+        parts = (("noise", self.stochastic.noise), ("critic", self.critic if self.config.guidance else None))
+        return [(name, part) for name, part in parts if part is not None]
 
     def state_dict(self) -> dict[str, Tensor]:
         """What the algorithm owns beside the policy: critic, noise network, counters."""
