@@ -1,6 +1,7 @@
 """Run a stock LeRobot command with LIBERO's files configured, so that it asks nothing and fetches nothing.
 
-Data sets are read as LeRobot does, only without decoding pictures in vain (`pirl.demonstrations.reading`).
+Data sets are read as LeRobot does, only without decoding pictures in vain (`pirl.demonstrations.reading`), and
+ACCELERATE_MIXED_PRECISION counts.
 
 `python -m pirl.stock lerobot-eval --policy.path=results/smoke/sac/policy --env.type=libero ...`
 """
@@ -8,7 +9,11 @@ Data sets are read as LeRobot does, only without decoding pictures in vain (`pir
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import sys
+from typing import Any
+
+import accelerate
 
 from pirl.demonstrations.reading import read_by_column
 from pirl.envs.assets import configure_libero
@@ -22,8 +27,24 @@ def main() -> None:
         sys.exit(f"usage: python -m pirl.stock COMMAND [FLAGS]; COMMAND is one of {known}")
     configure_libero()
     read_by_column()
+    if precision := os.environ.get("ACCELERATE_MIXED_PRECISION"):
+        train_in(precision)
     sys.argv = sys.argv[1:]
     commands[sys.argv[0]].load()()
+
+
+def train_in(precision: str) -> None:
+    """Let lerobot-train compute in `precision` with the weights as they are.
+
+    Stock, it asks accelerate for the precision of the weights, whatever the environment says.
+    """
+    stock = accelerate.Accelerator
+
+    class Accelerator(stock):  # type: ignore[misc, valid-type]
+        def __init__(self, **settings: Any) -> None:
+            super().__init__(**settings | {"mixed_precision": precision})
+
+    accelerate.Accelerator = Accelerator  # type: ignore[misc]
 
 
 if __name__ == "__main__":

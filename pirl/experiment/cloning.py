@@ -81,6 +81,9 @@ def clone(experiment: dict[str, Any], dataset: Path, work_dir: Path, section: st
         experiment = {**experiment, "policy": {**experiment["policy"], "path": str(folder)}}
     command = train_command(experiment, dataset, work_dir, section)
     logging.info("%s", " ".join(command))
-    if subprocess.run(command, env=KEEP_BUFFERS | os.environ, check=False).returncode != 0:
+    environment = KEEP_BUFFERS | os.environ
+    if precision := experiment[section]["mixed_precision"]:
+        environment["ACCELERATE_MIXED_PRECISION"] = precision
+    if subprocess.run(command, env=environment, check=False).returncode != 0:
         raise RuntimeError("lerobot-train failed; its own messages stand above")
     return work_dir / "checkpoints" / "last" / "pretrained_model"

@@ -60,7 +60,15 @@ NOT_NEGATIVE = (
     "advantage_std_floor",
     "value_coefficient",
 )
-FRACTIONS = ("guidance", "noise_correlation", "gamma", "gae_lambda", "lr_final_fraction", "encoder_lr_scale")
+FRACTIONS = (
+    "guidance",
+    "imitation_focus",
+    "noise_correlation",
+    "gamma",
+    "gae_lambda",
+    "lr_final_fraction",
+    "encoder_lr_scale",
+)
 
 
 @RLAlgorithmConfig.register_subclass("pi_rl")
@@ -112,12 +120,15 @@ class PiRLConfig(RLAlgorithmConfig):
     # actions' means, weighted with softmax(Q / preference_temperature).
     objective: str = "ppo"
     preference_temperature: float = 0.02
-    # With `preferred`, once the critic is fitted: share of the actors' decisions in whose place one of the
-    # imagined is made, drawn with softmax(Q / preference_temperature). Evaluation is never guided.
+    # With `preferred`, once the critic is fitted: share of the actors' decisions in whose place the mean of the
+    # imagined is made, weighted with softmax(Q / preference_temperature). Evaluation is never guided.
     guidance: float = 0.0
     # Latest updates whose decisions are imitated, as the critic sees them by then. Not in checkpoints: a
     # resumed run begins with its next update's.
     decision_memory: int = 1
+    # Share of imitated decisions that are drawn in proportion to how far the critic tells apart what could have
+    # been done there; the rest evenly. Most decisions decide little.
+    imitation_focus: float = 0.0
     # Discount per decision, or per control step with `discount_per_step` (gamma^n for n executed steps).
     gamma: float = 0.99
     discount_per_step: bool = False
@@ -189,7 +200,7 @@ class PiRLConfig(RLAlgorithmConfig):
     lr_final_fraction: float = 0.1
     # Optimizer steps over which the rate rises from 0: Adam's first steps overshoot.
     lr_warmup_steps: int = 20
-    # bfloat16 arithmetic in the encoder; denoiser, means and log-probs stay float32.
+    # bfloat16 arithmetic in the encoder and in imitation; what log-probs are made of stays float32.
     autocast: bool = False
     # Less memory for more arithmetic: the backward pass computes activations again, block by block in XVLA,
     # denoiser call by denoiser call elsewhere (which helps where several steps are stochastic).

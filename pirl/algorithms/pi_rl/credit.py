@@ -82,9 +82,11 @@ class Estimator:
         if imagination is not None:
             return Credit(imagination, values, imagination.advantages(self.critic), earned, foreseen)
         preferred, advantages = preferred_actions(batch, self.commands, self.critic)
-        return Credit(batch, values, advantages, earned, foreseen, Lesson(batch, preferred))
+        lesson = Lesson(batch, preferred, advantages.std(1))
+        return Credit(batch, values, advantages, earned, foreseen, lesson)
 
     def reconsider(self, past: UpdateBatch) -> Lesson:
         """What the critic prefers by now in the place of an earlier update's decisions."""
         assert self.commands is not None and self.critic is not None
-        return Lesson(past, preferred_actions(past, self.commands, self.critic)[0])
+        preferred, advantages = preferred_actions(past, self.commands, self.critic)
+        return Lesson(past, preferred, advantages.std(1))

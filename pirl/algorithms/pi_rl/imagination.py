@@ -133,7 +133,10 @@ def guide(
     commands: Commands,
     critic: nn.Module,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Replace the share `guidance` of decisions by imagined ones, drawn with softmax(Q / temperature).
+    """Replace the share `guidance` of decisions by what the critic prefers to them.
+
+    That is the mean of imagined ones, weighted with softmax(Q / temperature): where Q is flat, one draw would be
+    mere noise. A discrete gripper's outcomes are drawn with the same weights.
 
     Args:
         policy: whose settings say how many are imagined and how far they scatter.
@@ -152,16 +155,18 @@ def guide(
     led = torch.rand(shape[0], device=policy.device) < config.guidance
     noise = config.imagined_spread * torch.randn(*shape, flow.horizon, flow.model_dims, device=policy.device)
     uniform = torch.rand(*shape, flow.executed_steps, len(flow.binary_dims), device=policy.device)
-    drawn, log_prob = policy.imagine(context, stored, noise, uniform)
-    actions = policy.finish_imagined(drawn)
-    values = critic(_judged(scenes[:, None].expand(*shape, -1), actions, commands))
+    drawn, _ = policy.imagine(context, stored, noise, uniform)
+    values = critic(_judged(scenes[:, None].expand(*shape, -1), policy.finish_imagined(drawn), commands))
     preference = torch.softmax(values / config.preference_temperature, dim=1)
-    made = torch.arange(shape[0], device=policy.device), torch.multinomial(preference, 1)[:, 0]
-    chain = torch.cat([stored["chain"][:, :-1], drawn["ending"][made][:, None]], dim=1)
-    better = stored | {key: entries[made] for key, entries in drawn.items() if key != "ending"}
-    better |= {"chain": chain, "log_prob": log_prob[made]}
+    liked = {"ending": torch.einsum("bm,bmcd->bcd", preference, drawn["ending"])[:, None]}
+    if flow.binary_dims:
+        one = torch.multinomial(preference, 1)[:, 0]
+        liked["gripper"] = drawn["gripper"][torch.arange(shape[0], device=policy.device), one][:, None]
+    better = stored | {key: entries[:, 0] for key, entries in liked.items() if key != "ending"}
+    better["chain"] = torch.cat([stored["chain"][:, :-1], liked["ending"]], dim=1)
+    better["log_prob"] = policy.evaluate_imagined(context, stored, liked).log_prob
     kept = {key: _where(led, better[key], entries) for key, entries in stored.items()}
-    return _where(led, actions[made], action), kept
+    return _where(led, policy.finish_imagined(liked)[:, 0], action), kept
 
 
 def _where(rows: Tensor, one: Tensor, other: Tensor) -> Tensor:

@@ -30,6 +30,7 @@ class Lesson(NamedTuple):
 
     batch: UpdateBatch  # the decisions that were made, N of them
     actions: Tensor  # better ones in policy space, [N, H, D]
+    stakes: Tensor  # how far the critic tells apart what could have been done, [N]
 
 
 class Means:
@@ -179,8 +180,9 @@ class Optimisation:
         """
         latest = lessons[-1].batch
         first_rows = [0, *itertools.accumulate(lesson.batch.size for lesson in lessons)]
+        stakes = torch.cat([lesson.stakes for lesson in lessons])
         for epoch in range(self._config.epochs):
-            minibatches = list(self._minibatches(first_rows[-1], latest.processes, latest.device))
+            minibatches = list(self._lessons_of_an_epoch(stakes, latest.processes))
             for index, rows in enumerate(minibatches):
                 for lesson, first in zip(lessons, first_rows, strict=False):
                     theirs = rows[(rows >= first) & (rows < first + lesson.batch.size)] - first
@@ -195,7 +197,9 @@ class Optimisation:
         """Accumulate the gradients of a minibatch's decisions of one update, a part of the minibatch."""
         batch = lesson.batch
         for piece, share in batch.passes(rows) if len(rows) else []:
-            loss = batch.policy.flow.imitation_loss(batch.context(piece), lesson.actions[piece])
+            context = batch.context(piece)
+            with torch.autocast(batch.device.type, torch.bfloat16, enabled=self._config.autocast):
+                loss = batch.policy.flow.imitation_loss(context, lesson.actions[piece])
             (loss * share * part).backward()
             if share:
                 self.metrics.add("loss/policy", loss.detach(), share * part)
@@ -212,10 +216,20 @@ class Optimisation:
 
     def _minibatches(self, size: int, processes: Processes, device: torch.device) -> Iterator[Tensor]:
         """A fresh permutation, cut into minibatches of even size."""
-        count = max(1, math.ceil(size / self._config.minibatch_size))
-        order = torch.randperm(size, device=device)
+        yield from self._cut(torch.randperm(size, device=device), processes)
+
+    def _lessons_of_an_epoch(self, stakes: Tensor, processes: Processes) -> Iterator[Tensor]:
+        """As many decisions as there are, `imitation_focus` of them by what is at stake, in minibatches."""
+        focus = self._config.imitation_focus
+        if not focus:
+            yield from self._minibatches(len(stakes), processes, stakes.device)
+            return
+        chances = focus * stakes / stakes.mean().clamp(min=1e-12) + (1 - focus)
+        yield from self._cut(torch.multinomial(chances, len(stakes), replacement=True), processes)
+
+    def _cut(self, order: Tensor, processes: Processes) -> Iterator[Tensor]:
         processes.align([order])
-        yield from order.tensor_split(count)
+        yield from order.tensor_split(max(1, math.ceil(len(order) / self._config.minibatch_size)))
 
     def _policy_gradient(
         self,

@@ -132,6 +132,20 @@ def test_a_critic_that_has_learnt_guides_the_actors():
     assert abs(unfitted.action[:, 0, 0].mean() - alone.action[:, 0, 0].mean()) < 0.1
 
 
+def test_an_indifferent_critic_leads_to_the_mean_not_to_a_draw():
+    algorithm, observation, scenes = guided(imagined_decisions=256, stochastic_steps="last")
+    algorithm.critic = lambda inputs: torch.zeros(inputs.shape[:-1])
+    decision = algorithm.act(observation, scenes)
+    stored = decision.complementary_info
+    context = algorithm.stochastic.encode(observation)
+    noise = torch.zeros(64, 1, algorithm.flow.horizon, algorithm.flow.model_dims)
+    uniform = torch.zeros(64, 1, algorithm.chunk_size, 1)
+    mean = algorithm.stochastic.imagine(context, stored, noise, uniform)[0]["ending"][:, 0]
+    one = algorithm.stochastic.imagine(context, stored, noise + 1, uniform)[0]["ending"][:, 0]
+    off = (stored["chain"][:, -1] - mean).abs().max()
+    assert off < 0.5 * (one - mean).abs().max()
+
+
 @pytest.mark.parametrize("variant", ["flow_sde", "flow_noise"])
 def test_a_guided_decision_tells_its_own_density(variant):
     algorithm, observation, scenes = guided(variant=variant)
@@ -203,6 +217,26 @@ def test_decisions_of_earlier_updates_are_reconsidered(monkeypatch):
     assert again.batch is first.batch and not torch.equal(again.actions, first.actions)
     assert lessons[2][0].batch is lessons[1][1].batch
     assert first.batch.raw["state"] == {}
+
+
+@pytest.mark.parametrize(("focus", "least", "most"), [(0.0, 0.4, 0.6), (1.0, 1.0, 1.0)])
+def test_focus_imitates_where_most_is_at_stake(monkeypatch, focus, least, most):
+    algorithm = make(objective="preferred", imitation_focus=focus, epochs=8)
+    imitate, imitate_rows, seen = Optimisation.imitate, Optimisation._imitate, []
+
+    def nothing_at_stake_in_the_first_half(self, lessons):
+        (lesson,) = lessons
+        stakes = (torch.arange(lesson.batch.size) >= lesson.batch.size // 2).float()
+        imitate(self, [lesson._replace(stakes=stakes)])
+
+    def note(self, lesson, rows, part):
+        seen.append((rows >= lesson.batch.size // 2).float())
+        imitate_rows(self, lesson, rows, part)
+
+    monkeypatch.setattr(Optimisation, "imitate", nothing_at_stake_in_the_first_half)
+    monkeypatch.setattr(Optimisation, "_imitate", note)
+    update(algorithm)
+    assert least <= torch.cat(seen).mean() <= most
 
 
 def test_the_rate_falls_within_an_update():
