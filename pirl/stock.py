@@ -1,6 +1,6 @@
 """Run a stock LeRobot command with LIBERO's files configured, so that it asks nothing and fetches nothing.
 
-Data sets are read as LeRobot does, only without decoding pictures in vain (`pirl.demonstrations.reading`), and
+Data sets are read as LeRobot does, only without decoding pictures in vain (`pirl.demonstrations.reading`);
 ACCELERATE_MIXED_PRECISION counts.
 
 `python -m pirl.stock lerobot-eval --policy.path=results/smoke/sac/policy --env.type=libero ...`

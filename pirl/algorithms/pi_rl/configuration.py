@@ -120,14 +120,14 @@ class PiRLConfig(RLAlgorithmConfig):
     # actions' means, weighted with softmax(Q / preference_temperature).
     objective: str = "ppo"
     preference_temperature: float = 0.02
-    # With `preferred`, once the critic is fitted: share of the actors' decisions in whose place the mean of the
-    # imagined is made, weighted with softmax(Q / preference_temperature). Evaluation is never guided.
+    # With `preferred`, once the critic is fitted: share of the actors' decisions in whose place the mean of
+    # the imagined is made, weighted with softmax(Q / preference_temperature). Evaluation is never guided.
     guidance: float = 0.0
     # Latest updates whose decisions are imitated, as the critic sees them by then. Not in checkpoints: a
     # resumed run begins with its next update's.
     decision_memory: int = 1
-    # Share of imitated decisions that are drawn in proportion to how far the critic tells apart what could have
-    # been done there; the rest evenly. Most decisions decide little.
+    # Share of imitated decisions that are drawn in proportion to how far the critic tells apart what could
+    # have been done there; the rest evenly. Most decisions decide little.
     imitation_focus: float = 0.0
     # Discount per decision, or per control step with `discount_per_step` (gamma^n for n executed steps).
     gamma: float = 0.99

@@ -135,8 +135,8 @@ def guide(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Replace the share `guidance` of decisions by what the critic prefers to them.
 
-    That is the mean of imagined ones, weighted with softmax(Q / temperature): where Q is flat, one draw would be
-    mere noise. A discrete gripper's outcomes are drawn with the same weights.
+    That is the mean of imagined ones, weighted with softmax(Q / temperature): where Q is flat, one draw would
+    be mere noise. A discrete gripper's outcomes are drawn with the same weights.
 
     Args:
         policy: whose settings say how many are imagined and how far they scatter.
