@@ -15,6 +15,7 @@ from markupsafe import Markup
 from pirl.evaluation.statistics import mean_interval
 from pirl.experiment.recipes import WARM_START
 from pirl.reporting.comparison import (
+    HEADLINE_STARTS,
     PROTOCOL_LABELS,
     compare_with_warm_start,
     headline,
@@ -45,7 +46,7 @@ def render_page(
         captions: from `load_captions`.
     """
     comparisons = {protocol: compare_with_warm_start(results, protocol) for protocol in PROTOCOL_LABELS}
-    first = headline_comparison(over_seeds(comparisons["smoke"]))
+    first = headline_comparison({protocol: over_seeds(found) for protocol, found in comparisons.items()})
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -61,7 +62,8 @@ def render_page(
         experiment=experiment,
         headline=headline(first).replace("-", "\u2011"),
         first=first,
-        floor=results.replay.test("smoke"),
+        starts=HEADLINE_STARTS[first.protocol] if first else "",
+        floor=results.replay.test(first.protocol) if first else None,
         comparisons=[
             {
                 "label": PROTOCOL_LABELS[protocol],

@@ -37,7 +37,8 @@ def _results(folder: Path, **options):
     ],
 )
 def test_headline(tmp_path: Path, rates: dict[str, float], words: str) -> None:
-    first = headline_comparison(compare_with_warm_start(_results(tmp_path, rates=rates, alike=True), "smoke"))
+    rows = compare_with_warm_start(_results(tmp_path, rates=rates, alike=True), "smoke")
+    first = headline_comparison({"smoke": rows})
     assert first is not None
     assert first.recipe.name.startswith("pi_rl"), "SAC is the comparison, not the headline"
     assert words in headline(first)
@@ -56,8 +57,17 @@ def test_same_episodes_are_paired_and_others_are_not(tmp_path: Path) -> None:
 
 def test_no_wide_test_gives_no_rows(tmp_path: Path) -> None:
     assert compare_with_warm_start(_results(tmp_path, wide=False), "smoke_wide") == []
-    assert headline_comparison([]) is None
+    assert headline_comparison({"smoke_wide": []}) is None
     assert headline(None)
+
+
+def test_wide_starts_head_the_report_where_they_are_tested(tmp_path: Path) -> None:
+    results = _results(tmp_path)
+    tests = {test: compare_with_warm_start(results, test) for test in ("smoke", "smoke_exact", "smoke_wide")}
+    first = headline_comparison(tests)
+    assert first is not None and first.protocol == "smoke_wide"
+    first = headline_comparison(tests | {"smoke_wide": []})
+    assert first is not None and first.protocol == "smoke"
 
 
 def test_seeds_are_averaged_and_a_mean_is_better_only_where_every_seed_is(tmp_path: Path) -> None:
@@ -71,7 +81,7 @@ def test_seeds_are_averaged_and_a_mean_is_better_only_where_every_seed_is(tmp_pa
         assert mean.interval == pytest.approx(mean_interval(gains)[1])
         assert mean.after == tuple(sum(row.after[part] for row in seeds) for part in (0, 1))
         assert mean.separate == (len({row.verdict for row in seeds}) == 1 and seeds[0].separate)
-    first = headline_comparison(over_seeds(rows))
+    first = headline_comparison({"smoke": over_seeds(rows)})
     assert first is not None and first.label.startswith("PI-RL")
     assert headline(replace(first, separate=True)).endswith(" %, mean of 3 seeds")
     single = over_seeds([row for row in rows if row.recipe.seed == 0])

@@ -102,7 +102,7 @@ def test_the_floor_stands_in_every_table_of_outcomes(tmp_path: Path) -> None:
 
 def test_a_floor_that_could_not_be_measured_shows_a_dash(tmp_path: Path) -> None:
     folder = make_results(tmp_path, tasks=1, videos=False)
-    for test in ("smoke", "suites"):
+    for test in ("smoke", "smoke_wide", "suites"):
         path = folder / "replay" / f"{test}.json"
         nothing = {**json.loads(path.read_text()), "suites": {}, "average_success_rate": None}
         path.write_text(json.dumps(nothing))

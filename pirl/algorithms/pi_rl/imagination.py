@@ -19,6 +19,7 @@ from pirl.algorithms.pi_rl.approach import APPROACH_DIM, approach
 from pirl.algorithms.pi_rl.batch import UpdateBatch
 from pirl.algorithms.pi_rl.stochastic_policy import Evaluation, StochasticPolicy
 from pirl.envs.scene_state import SCENE_DIM
+from pirl.flow.chain import Step
 from pirl.policies.flow_policy import Context
 
 Commands = Callable[[Tensor], Tensor]
@@ -29,8 +30,8 @@ class Draws(NamedTuple):
     """What was imagined in the place of some decisions."""
 
     rows: Tensor  # which decisions, [B]
+    ending: Step  # of the decisions that were made; what was drawn from
     drawn: dict[str, Tensor]  # what their log-prob needs, [B, M, ...]
-    log_prob: Tensor  # under the behaviour policy, [B, M, H]
     actions: Tensor  # in policy space, [B, M, H, D]
     inputs: Tensor  # the critic's, [B, M, I]
 
@@ -40,6 +41,7 @@ def made_inputs(batch: UpdateBatch, commands: Commands) -> Tensor:
     return _judged(batch.info[SCENE_STATE], _made(batch), commands)
 
 
+@torch.no_grad()
 def imagine(batch: UpdateBatch, commands: Commands) -> Iterator[Draws]:
     """Draw `imagined_decisions` in each decision's place, those of this process pass by pass."""
     config, flow, policy = batch.config, batch.policy.flow, batch.policy
@@ -51,11 +53,12 @@ def imagine(batch: UpdateBatch, commands: Commands) -> Iterator[Draws]:
     for rows, share in batch.passes(torch.arange(batch.size, device=batch.device)):
         context, stored = batch.context(rows), batch.stored(rows)
         spread = config.imagined_spread * noise[rows]
-        drawn, log_prob = policy.imagine(context, stored, spread, uniform[rows])
+        ending = policy.ending(context, stored)
+        drawn = policy.imagine(ending, stored, spread, uniform[rows])
         if not share:
             continue
         actions = policy.finish_imagined(drawn)
-        yield Draws(rows, drawn, log_prob, actions, _judged(scenes[rows], actions, commands))
+        yield Draws(rows, ending, drawn, actions, _judged(scenes[rows], actions, commands))
 
 
 class Imagination:
@@ -67,6 +70,7 @@ class Imagination:
         executed: all steps count, bool [N, M, H].
     """
 
+    @torch.no_grad()
     def __init__(self, batch: UpdateBatch, commands: Commands) -> None:
         """Draw.
 
@@ -86,7 +90,8 @@ class Imagination:
         for draws in imagine(batch, commands):
             for key, entries in draws.drawn.items():
                 everywhere[key][draws.rows] = entries
-            log_prob[draws.rows] = draws.log_prob
+            evaluation = batch.policy.evaluate_imagined(draws.ending, draws.drawn)
+            log_prob[draws.rows] = evaluation.log_prob.unflatten(0, draws.inputs.shape[:2])
             inputs[draws.rows] = draws.inputs
         # All of it in every process: what only keeps step is not always a process's own.
         self._drawn = {key: batch.processes.sum(entries) for key, entries in everywhere.items()}
@@ -96,9 +101,9 @@ class Imagination:
     def evaluate(self, rows: Tensor) -> Evaluation:
         """Imagined decisions of some places under the present policy, log-prob [B * M, H]."""
         drawn = {key: entries[rows] for key, entries in self._drawn.items()}
-        return self._batch.policy.evaluate_imagined(
-            self._batch.context(rows), self._batch.stored(rows), drawn
-        )
+        policy = self._batch.policy
+        ending = policy.ending(self._batch.context(rows), self._batch.stored(rows))
+        return policy.evaluate_imagined(ending, drawn)
 
     @torch.no_grad()
     def advantages(self, critic: nn.Module) -> Tensor:
@@ -150,28 +155,28 @@ def guide(
     Returns:
         Actions [B, H, D_real] and what tells their log-prob, as from `decide`.
     """
-    config, flow, scenes = policy.config, policy.flow, scenes.to(policy.device)
-    shape = (len(scenes), config.imagined_decisions)
-    led = torch.rand(shape[0], device=policy.device) < config.guidance
-    noise = config.imagined_spread * torch.randn(*shape, flow.horizon, flow.model_dims, device=policy.device)
-    uniform = torch.rand(*shape, flow.executed_steps, len(flow.binary_dims), device=policy.device)
-    drawn, _ = policy.imagine(context, stored, noise, uniform)
-    values = critic(_judged(scenes[:, None].expand(*shape, -1), policy.finish_imagined(drawn), commands))
+    config, flow, device = policy.config, policy.flow, policy.device
+    rows = (torch.rand(len(scenes), device=device) < config.guidance).nonzero()[:, 0]
+    if not len(rows):
+        return action, stored
+    shape = (len(rows), config.imagined_decisions)
+    noise = config.imagined_spread * torch.randn(*shape, flow.horizon, flow.model_dims, device=device)
+    uniform = torch.rand(*shape, flow.executed_steps, len(flow.binary_dims), device=device)
+    led = {key: entries[rows] for key, entries in stored.items()}
+    ending = policy.ending({key: entries[rows] for key, entries in context.items()}, led)
+    drawn = policy.imagine(ending, led, noise, uniform)
+    seen = scenes.to(device)[rows][:, None].expand(*shape, -1)
+    values = critic(_judged(seen, policy.finish_imagined(drawn), commands))
     preference = torch.softmax(values / config.preference_temperature, dim=1)
     liked = {"ending": torch.einsum("bm,bmcd->bcd", preference, drawn["ending"])[:, None]}
     if flow.binary_dims:
         one = torch.multinomial(preference, 1)[:, 0]
-        liked["gripper"] = drawn["gripper"][torch.arange(shape[0], device=policy.device), one][:, None]
-    better = stored | {key: entries[:, 0] for key, entries in liked.items() if key != "ending"}
-    better["chain"] = torch.cat([stored["chain"][:, :-1], liked["ending"]], dim=1)
-    better["log_prob"] = policy.evaluate_imagined(context, stored, liked).log_prob
-    kept = {key: _where(led, better[key], entries) for key, entries in stored.items()}
-    return _where(led, policy.finish_imagined(liked)[:, 0], action), kept
-
-
-def _where(rows: Tensor, one: Tensor, other: Tensor) -> Tensor:
-    """Rows of `one` where bool `rows` [B] says so, else of `other`."""
-    return torch.where(rows.view(-1, *[1] * (one.dim() - 1)), one, other)
+        liked["gripper"] = drawn["gripper"][torch.arange(len(rows), device=device), one][:, None]
+    better = led | {key: entries[:, 0] for key, entries in liked.items() if key != "ending"}
+    better["chain"] = torch.cat([led["chain"][:, :-1], liked["ending"]], dim=1)
+    better["log_prob"] = policy.evaluate_imagined(ending, liked).log_prob
+    kept = {key: entries.index_copy(0, rows, better[key]) for key, entries in stored.items()}
+    return action.index_copy(0, rows, policy.finish_imagined(liked)[:, 0]), kept
 
 
 def _judged(scenes: Tensor, actions: Tensor, commands: Commands) -> Tensor:

@@ -139,22 +139,38 @@ class StochasticPolicy:
         log_prob = log_prob + bernoulli_log_prob(outcomes, each, temperature).sum(-1)
         return Evaluation(log_prob, entropy, bernoulli_entropy(logits, temperature).mean((-1, -2)))
 
-    @torch.no_grad()
-    def imagine(
-        self, context: Context, stored: dict[str, Tensor], noise: Tensor, uniform: Tensor
-    ) -> tuple[dict[str, Tensor], Tensor]:
-        """Other decisions that the policy could have made: the last step of stored chains, drawn anew.
+    def ending(self, context: Context, stored: dict[str, Tensor]) -> Step:
+        """The last step of stored chains, the only one with noise, as a Gaussian: what could have been done.
 
         Args:
             context: encoded observations of the stored decisions.
-            stored: what `decide` returned for them, with noise in the last step alone.
+            stored: what `decide` returned for them.
+        """
+        chain = stored["chain"]
+        return chain_step(
+            lambda x, t: self.flow.denoise(context, x, t),
+            chain,
+            self.times,
+            self._stochastic,
+            torch.full((len(chain),), self.steps - 1, device=chain.device),
+            self.counted,
+        )
+
+    @torch.no_grad()
+    def imagine(
+        self, ending: Step, stored: dict[str, Tensor], noise: Tensor, uniform: Tensor
+    ) -> dict[str, Tensor]:
+        """Other decisions that the policy could have made.
+
+        Args:
+            ending: of the stored decisions.
+            stored: what `decide` returned for them.
             noise: unit Gaussian, M draws per decision, [B, M, C, D].
             uniform: in [0, 1), decides the discrete gripper's draws, [B, M, H, G].
 
         Returns:
-            `ending` [B, M, C, D], with a discrete gripper `gripper` [B, M, H, G]; their log-prob [B, M, H].
+            `ending` [B, M, C, D], with a discrete gripper `gripper` [B, M, H, G].
         """
-        ending = self._ending(context, stored)
         mean, std = ending.mean[:, None], ending.std[:, None]
         correlated = correlate(noise.flatten(0, 1), self.config.noise_correlation).view_as(noise)
         drawn = torch.where(std > 0, mean + std * correlated, stored["chain"][:, None, -1])
@@ -162,19 +178,10 @@ class StochasticPolicy:
         if self.flow.binary_dims:
             probability = torch.sigmoid(self._logits(ending.output) / self.config.gripper_temperature)
             imagined["gripper"] = (uniform < probability[:, None]).float()
-        log_prob = self._evaluate_endings(ending, imagined).log_prob
-        return imagined, log_prob.unflatten(0, noise.shape[:2])
+        return imagined
 
-    def evaluate_imagined(
-        self, context: Context, stored: dict[str, Tensor], imagined: dict[str, Tensor]
-    ) -> Evaluation:
-        """Log-prob of imagined decisions under the present policy, [B * M, H]; entropies as in `evaluate`.
-
-        One denoiser call per stored decision serves all that was imagined in its place.
-        """
-        return self._evaluate_endings(self._ending(context, stored), imagined)
-
-    def _evaluate_endings(self, ending: Step, imagined: dict[str, Tensor]) -> Evaluation:
+    def evaluate_imagined(self, ending: Step, imagined: dict[str, Tensor]) -> Evaluation:
+        """Log-prob of imagined decisions, [B * M, H]; entropies as in `evaluate`."""
         count = imagined["ending"].shape[1]
         mean, std = (_repeat(entries, count) for entries in (ending.mean, ending.std))
         drawn, correlation = imagined["ending"].flatten(0, 1), self.config.noise_correlation
@@ -192,17 +199,6 @@ class StochasticPolicy:
         outcomes = imagined["gripper"].flatten(0, 1) if "gripper" in imagined else None
         finished = self.flow.finish(imagined["ending"].flatten(0, 1), outcomes)
         return finished.unflatten(0, imagined["ending"].shape[:2])
-
-    def _ending(self, context: Context, stored: dict[str, Tensor]) -> Step:
-        chain = stored["chain"]
-        return chain_step(
-            lambda x, t: self.flow.denoise(context, x, t),
-            chain,
-            self.times,
-            self._stochastic,
-            torch.full((len(chain),), self.steps - 1, device=chain.device),
-            self.counted,
-        )
 
     def _entropy_entries(self) -> int:
         joint = self.config.stochastic_steps == "all" and self.config.logprob_reduction == "sum"

@@ -47,7 +47,7 @@ def test_what_was_done_has_the_density_it_was_drawn_with(variant, mode, correlat
     done = {"ending": stored["chain"][:, None, -1]}
     if "gripper" in stored:
         done["gripper"] = stored["gripper"][:, None]
-    again = policy.evaluate_imagined(batch.context(rows), stored, done)
+    again = policy.evaluate_imagined(policy.ending(batch.context(rows), stored), done)
     first = policy.evaluate(batch.context(rows), stored)
     torch.testing.assert_close(again.log_prob, first.log_prob)
     torch.testing.assert_close(again.entropy, first.entropy)
@@ -61,8 +61,8 @@ def test_draws_scatter_as_the_behaviour_policy_does_and_leave_the_rest_alone():
     context, stored = batch.context(rows), batch.stored(rows)
     noise = torch.randn(batch.size, 4000, algorithm.flow.horizon, algorithm.flow.model_dims)
     uniform = torch.rand(batch.size, 4000, horizon, len(algorithm.flow.binary_dims))
-    drawn = policy.imagine(context, stored, noise, uniform)[0]["ending"]
-    ending = policy._ending(context, stored)
+    ending = policy.ending(context, stored)
+    drawn = policy.imagine(ending, stored, noise, uniform)["ending"]
     noisy = drawn[:, :, :horizon, :3]
     torch.testing.assert_close(noisy.std(1).mean(), ending.std[:, :horizon, :3].mean(), rtol=0.03, atol=0)
     torch.testing.assert_close(noisy.mean(1), ending.mean[:, :horizon, :3], atol=0.05, rtol=0)
@@ -140,8 +140,9 @@ def test_an_indifferent_critic_leads_to_the_mean_not_to_a_draw():
     context = algorithm.stochastic.encode(observation)
     noise = torch.zeros(64, 1, algorithm.flow.horizon, algorithm.flow.model_dims)
     uniform = torch.zeros(64, 1, algorithm.chunk_size, 1)
-    mean = algorithm.stochastic.imagine(context, stored, noise, uniform)[0]["ending"][:, 0]
-    one = algorithm.stochastic.imagine(context, stored, noise + 1, uniform)[0]["ending"][:, 0]
+    ending = algorithm.stochastic.ending(context, stored)
+    mean = algorithm.stochastic.imagine(ending, stored, noise, uniform)["ending"][:, 0]
+    one = algorithm.stochastic.imagine(ending, stored, noise + 1, uniform)["ending"][:, 0]
     off = (stored["chain"][:, -1] - mean).abs().max()
     assert off < 0.5 * (one - mean).abs().max()
 
