@@ -13,8 +13,6 @@ import os
 import sys
 from typing import Any
 
-import accelerate
-
 from pirl.demonstrations.reading import read_by_column
 from pirl.envs.assets import configure_libero
 
@@ -38,6 +36,8 @@ def train_in(precision: str) -> None:
 
     Stock, it asks accelerate for the precision of the weights, whatever the environment says.
     """
+    import accelerate  # seconds, of use to training alone
+
     stock = accelerate.Accelerator
 
     class Accelerator(stock):  # type: ignore[misc, valid-type]

@@ -2,23 +2,15 @@
 
 import json
 
-import mujoco
 import numpy as np
 import pytest
 from lerobot.datasets import LeRobotDataset
 
 from pirl.demonstrations.datasets import SIDECAR
-from pirl.demonstrations.pointing import (
-    Pointing,
-    _draw_scene,
-    _joints,
-    _open,
-    _postures,
-    _reach,
-    write_pointing,
-)
-from pirl.envs.expert.motion import CLOSED, OPEN
+from pirl.demonstrations.pointing import Pointing, _draw_scene, _open, write_pointing
+from pirl.demonstrations.postures import expert_postures
 from pirl.envs.expert.scene import Scene
+from pirl.envs.expert.skills import holding
 from pirl.envs.starts import Start
 from pirl.files import read_json_lines
 
@@ -50,34 +42,24 @@ def test_every_scene_is_an_episode_with_one_place_and_several_postures(root):
             assert not np.array_equal(frames[0][key].numpy(), frames[1][key].numpy())
 
 
-def test_an_open_hand_points_at_the_object_and_a_closed_one_at_the_destination():
+def test_a_holding_hand_points_at_the_destination_and_any_other_at_the_object():
     simulation = _open(POINTING, 0)
-    postures = _postures(simulation, 3)
-    assert len(postures[OPEN]) > 20 and len(postures[CLOSED]) > 20
+    postures = expert_postures(simulation, 3)
     seen = set()
     for seed in range(12):
         start, rng = Start("sampled", seed=seed), np.random.default_rng(seed)
-        (action, *_) = _draw_scene(POINTING, simulation, start, postures, rng)["action"]
+        columns = _draw_scene(POINTING, simulation, start, postures, rng)
+        (action, *_) = columns["action"]
         scene = Scene(simulation)
         (_, thing, place) = scene.goals[0]
-        np.testing.assert_allclose(action[:3], scene.position(place if action[9] else thing), atol=1e-6)
-        seen.add(float(action[9]))
-    assert seen == {0.0, 1.0}
-
-
-def test_the_hand_is_put_as_near_to_its_goal_as_the_expert_was_and_stays_turned_as_it_is():
-    simulation = _open(POINTING, 0)
-    posture = _postures(simulation, 3)[OPEN][-1]
-    simulation.reset(Start("wide", seed=99))
-    scene, joints = Scene(simulation), np.concatenate(_joints(simulation))
-    simulation.data.qpos[joints] = posture.joints
-    mujoco.mj_forward(simulation.model, simulation.data)
-    turned, target = scene.grip_rotation, scene.position(scene.goals[0][1]) + posture.offset
-    assert np.linalg.norm(scene.grip_position - target) > 0.01
-    _reach(simulation, target)
-    mujoco.mj_forward(simulation.model, simulation.data)
-    np.testing.assert_allclose(scene.grip_position, target, atol=1e-3)
-    np.testing.assert_allclose(scene.grip_rotation, turned, atol=0.02)
+        if action[9]:
+            np.testing.assert_allclose(action[:3], scene.position(place), atol=1e-6)
+            assert holding(scene, thing)
+        else:
+            np.testing.assert_allclose(action[:3], scene.position(thing), atol=1e-6)
+        seen.add((float(action[9]), scene.finger_gap < 0.01))
+    # The object in the hand; hand open; hand closed and empty.
+    assert seen == {(1.0, False), (0.0, False), (0.0, True)}
 
 
 def test_scenes_differ_and_records_say_which(root):

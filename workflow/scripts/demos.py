@@ -29,6 +29,7 @@ def demos_config(experiment: dict[str, Any], out: Path) -> DemosConfig:
         width=simulation["width"],
         workers=simulation["workers"],
         action_noise=demos["action_noise"],
+        retries=demos["retries"],
         fidelity=simulation["train_fidelity"],
     )
 

@@ -81,12 +81,14 @@ class Estimator:
         values = self.critic(taken).detach()
         if imagination is not None:
             return Credit(imagination, values, imagination.advantages(self.critic), earned, foreseen)
-        preferred, advantages = preferred_actions(batch, self.commands, self.critic)
-        lesson = Lesson(batch, preferred, advantages.std(1))
+        lesson, advantages = self._preferred(batch)
         return Credit(batch, values, advantages, earned, foreseen, lesson)
 
     def reconsider(self, past: UpdateBatch) -> Lesson:
         """What the critic prefers by now in the place of an earlier update's decisions."""
+        return self._preferred(past)[0]
+
+    def _preferred(self, batch: UpdateBatch) -> tuple[Lesson, Tensor]:
         assert self.commands is not None and self.critic is not None
-        preferred, advantages = preferred_actions(past, self.commands, self.critic)
-        return Lesson(past, preferred, advantages.std(1))
+        actions, advantages = preferred_actions(batch, self.commands, self.critic)
+        return Lesson(batch, actions, advantages.std(1)), advantages

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from pirl.algorithms.acting import SCENE_STATE
 from pirl.algorithms.pi_rl.approach import APPROACH_DIM, approach
 from pirl.algorithms.pi_rl.batch import UpdateBatch
+from pirl.algorithms.pi_rl.configuration import PiRLConfig
 from pirl.algorithms.pi_rl.stochastic_policy import Evaluation, StochasticPolicy
 from pirl.envs.scene_state import SCENE_DIM
 from pirl.flow.chain import Step
@@ -122,7 +123,7 @@ def preferred_actions(batch: UpdateBatch, commands: Commands, critic: nn.Module)
     advantages = torch.zeros(batch.size, batch.config.imagined_decisions, device=batch.device)
     for draws in imagine(batch, commands):
         values = critic(draws.inputs)
-        weights = torch.softmax(values / batch.config.preference_temperature, dim=1)
+        weights = _preference(values, batch.config)
         actions[draws.rows] = torch.einsum("bm,bmhd->bhd", weights, draws.actions)
         advantages[draws.rows] = _advantages(values)
     return batch.processes.sum(actions), batch.processes.sum(advantages)
@@ -167,7 +168,7 @@ def guide(
     drawn = policy.imagine(ending, led, noise, uniform)
     seen = scenes.to(device)[rows][:, None].expand(*shape, -1)
     values = critic(_judged(seen, policy.finish_imagined(drawn), commands))
-    preference = torch.softmax(values / config.preference_temperature, dim=1)
+    preference = _preference(values, config)
     liked = {"ending": torch.einsum("bm,bmcd->bcd", preference, drawn["ending"])[:, None]}
     if flow.binary_dims:
         one = torch.multinomial(preference, 1)[:, 0]
@@ -183,6 +184,11 @@ def _judged(scenes: Tensor, actions: Tensor, commands: Commands) -> Tensor:
     """The critic's inputs [..., I] of scene states [..., S] and actions in policy space [..., H, D]."""
     libero = commands(actions.flatten(0, -3)).to(scenes.device).unflatten(0, actions.shape[:-2])
     return torch.cat([scenes, approach(scenes, libero)], dim=-1)
+
+
+def _preference(values: Tensor, config: PiRLConfig) -> Tensor:
+    """Weights of what was imagined in each decision's place, [B, M], by its Q."""
+    return torch.softmax(values / config.preference_temperature, dim=1)
 
 
 def _advantages(values: Tensor) -> Tensor:

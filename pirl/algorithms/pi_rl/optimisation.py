@@ -182,7 +182,7 @@ class Optimisation:
         first_rows = [0, *itertools.accumulate(lesson.batch.size for lesson in lessons)]
         stakes = torch.cat([lesson.stakes for lesson in lessons])
         for epoch in range(self._config.epochs):
-            minibatches = list(self._lessons_of_an_epoch(stakes, latest.processes))
+            minibatches = list(self._focused_minibatches(stakes, latest.processes))
             for index, rows in enumerate(minibatches):
                 for lesson, first in zip(lessons, first_rows, strict=False):
                     theirs = rows[(rows >= first) & (rows < first + lesson.batch.size)] - first
@@ -218,7 +218,7 @@ class Optimisation:
         """A fresh permutation, cut into minibatches of even size."""
         yield from self._cut(torch.randperm(size, device=device), processes)
 
-    def _lessons_of_an_epoch(self, stakes: Tensor, processes: Processes) -> Iterator[Tensor]:
+    def _focused_minibatches(self, stakes: Tensor, processes: Processes) -> Iterator[Tensor]:
         """As many decisions as there are, `imitation_focus` of them by what is at stake, in minibatches."""
         focus = self._config.imitation_focus
         if not focus:
