@@ -54,8 +54,6 @@ class DemosConfig:
     """Recording processes."""
     action_noise: float = 0.0
     """Standard deviation of DART noise on executed actions; labels stay clean."""
-    retries: float = 0.0
-    """Share of episodes that begin as after a grasp that missed: hand empty and closed at the destination."""
     fidelity: str = "exact"
     """exact or fast simulation."""
 
@@ -82,12 +80,9 @@ class DemosConfig:
             ("width", 1),
             ("workers", 1),
             ("action_noise", 0),
-            ("retries", 0),
         ):
             if getattr(self, flag) < least:
                 raise ValueError(f"--{flag}: {getattr(self, flag)} is less than {least}")
-        if self.retries > 1:
-            raise ValueError(f"--retries: {self.retries} is a share, at most 1")
         if not self.cameras:
             raise ValueError(f"--cameras: name at least one of {', '.join(CAMERAS)}")
         return Recording(
@@ -100,7 +95,6 @@ class DemosConfig:
             self.height,
             self.width,
             self.action_noise,
-            self.retries,
             cast(Literal["exact", "fast"], self.fidelity),
         )
 

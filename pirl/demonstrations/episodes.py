@@ -15,8 +15,6 @@ import numpy as np
 
 from pirl.demonstrations.layouts import libero_state, turn
 from pirl.envs.expert import ScriptedExpert
-from pirl.envs.expert.plan import go_empty_handed
-from pirl.envs.expert.scene import Scene
 from pirl.envs.starts import Start
 
 
@@ -97,7 +95,7 @@ class Episode:
         )
 
 
-def demonstrate(simulation: Any, start: Start, *, action_noise: float = 0.0, retry: bool = False) -> Episode:
+def demonstrate(simulation: Any, start: Start, *, action_noise: float = 0.0) -> Episode:
     """Let the expert do the task once from `start`.
 
     With `action_noise` the executed action is the expert's plus Gaussian noise on its first six numbers,
@@ -107,8 +105,6 @@ def demonstrate(simulation: Any, start: Start, *, action_noise: float = 0.0, ret
         simulation: A `LiberoSimulation` in relative control mode.
         start: Initial state; its seed also seeds the noise.
         action_noise: Standard deviation, in action units; 0.3 is about the most the expert masters.
-        retry: Whether it begins as after a grasp that missed, with an empty hand at the destination; the way
-            there is not recorded.
 
     Returns:
         The episode, successful or not.
@@ -116,13 +112,10 @@ def demonstrate(simulation: Any, start: Start, *, action_noise: float = 0.0, ret
     task = simulation.task
     noise = np.random.default_rng([start.seed, task.task_id])
     simulation.reset(start)
-    executed: list[np.ndarray] = []
-    for action in go_empty_handed(Scene(simulation), noise) if retry else ():
-        executed.append(action)
-        simulation.step(action)
     expert = ScriptedExpert(simulation)
     observations: list[dict[str, Any]] = []
     actions: list[np.ndarray] = []
+    executed: list[np.ndarray] = []
     success = False
     while not (success or expert.done) and len(actions) < task.max_steps:
         action = expert.act()

@@ -38,7 +38,6 @@ class Recording:
         height: Image height, pixels.
         width: Image width, pixels.
         action_noise: Standard deviation of the DART noise, action units.
-        retries: Share of episodes that begin as after a grasp that missed.
         fidelity: "exact" or "fast" physics and rendering.
     """
 
@@ -51,16 +50,11 @@ class Recording:
     height: int = 128
     width: int = 128
     action_noise: float = 0.0
-    retries: float = 0.0
     fidelity: Literal["exact", "fast"] = "exact"
 
     def jobs(self) -> list[Job]:
         """Every episode of the recording, task by task."""
         return [Job(task_id, episode) for task_id in self.task_ids for episode in range(self.episodes)]
-
-    def retry(self, episode: int) -> bool:
-        """Whether an episode begins as after a grasp that missed; spread evenly."""
-        return int((episode + 1) * self.retries) > int(episode * self.retries)
 
 
 @dataclass(frozen=True)
@@ -204,9 +198,7 @@ def _record_one(recording: Recording, folder: Path, job: Job, simulation: Any, r
     for attempt in range(ATTEMPTS):
         seed = recording.seed + ATTEMPTS * job.episode + attempt
         start = Start(recording.starts, job.episode % 50 if recording.starts == "official" else 0, seed)
-        episode = demonstrate(
-            simulation, start, action_noise=recording.action_noise, retry=recording.retry(job.episode)
-        )
+        episode = demonstrate(simulation, start, action_noise=recording.action_noise)
         if episode.success:
             episode.save(job.path(folder))
         results.put((job, episode.success))

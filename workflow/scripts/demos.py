@@ -29,7 +29,6 @@ def demos_config(experiment: dict[str, Any], out: Path) -> DemosConfig:
         width=simulation["width"],
         workers=simulation["workers"],
         action_noise=demos["action_noise"],
-        retries=demos["retries"],
         fidelity=simulation["train_fidelity"],
     )
 

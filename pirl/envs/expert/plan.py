@@ -6,13 +6,11 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from pirl.envs.expert.articulation import pull_open, push_shut, turn
-from pirl.envs.expert.motion import CLOSED, Actions
+from pirl.envs.expert.motion import Actions
 from pirl.envs.expert.scene import Goal, Scene
-from pirl.envs.expert.skills import drag, holding, is_flat, pick, put, travel
+from pirl.envs.expert.skills import drag, holding, is_flat, pick, put
 
 _ORDER = {"turnon": 0, "turnoff": 0, "open": 0, "on": 1, "in": 1, "close": 2}
-# Where a hand that lost its object ends up, seen from the destination: 1 sd sideways and range of height, m.
-_STRAY_SD, _STRAY_HEIGHT = 0.02, (0.08, 0.25)
 _STEP = 0.03  # m: lower edges than this in a region (a burner, a drawer's floor) are what things stand on
 
 
@@ -48,23 +46,6 @@ def achieve(scene: Scene, goal: Goal, attempt: int) -> Actions:
         beyond = float(np.mean(wanted)) if predicate == "turnon" else min(wanted)
         sign = _sign_towards(scene, joint, beyond)
         yield from turn(scene, joint, sign, lambda: scene.holds(goal))
-
-
-def go_empty_handed(scene: Scene, rng: np.random.Generator) -> Actions:
-    """Take closed, empty fingers to where the next goal's object belongs, as after a grasp that missed.
-
-    Nothing happens where the next goal asks for no grasp.
-
-    Args:
-        scene: The scene.
-        rng: Draws where exactly the hand ends.
-    """
-    goal = next_goal(scene)
-    if goal is None or goal[0] not in ("on", "in") or is_flat(scene, goal[1]):
-        return
-    aside = rng.normal(0.0, _STRAY_SD, 2)
-    over = scene.position(goal[2]) + np.array([*aside, rng.uniform(*_STRAY_HEIGHT)])
-    yield from travel(scene, over, scene.grip_rotation, CLOSED, below=0.0)
 
 
 def _open(scene: Scene, name: str) -> Actions:
