@@ -5,8 +5,8 @@ examples is born blind. Each frame shows a scene whose objects were moved, with 
 expert's postures; in half of them the hand is as near to where it goes as the expert's was, give or take a
 few centimetres, for there a wrist camera tells the most. A frame's action is an absolute pose: of a closed
 hand at the place where the object belongs if the object is in the hand, else of an open one at the object,
-even if the hand is closed and already there. It is the same for all frames of a scene, so that a chunk of
-actions is, too. No frame shows how the task is done.
+also where a closed, empty hand is at that place already. It is the same for all frames of a scene, so that a
+chunk of actions is, too. No frame shows how the task is done.
 """
 
 from __future__ import annotations

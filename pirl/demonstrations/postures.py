@@ -52,11 +52,12 @@ class Puppet:
         self._fingers = np.asarray(robot._ref_gripper_joint_pos_indexes)
         self._dofs = robot._ref_joint_vel_indexes
         goal = self.scene.goals[0]
-        self.subject, self.destination = goal[1], goal[2] if len(goal) > 2 else None
+        # A goal without a destination ends with its subject.
+        self.subject, self.destination = goal[1], goal[-1]
 
     def goes_to(self, hand: Hand) -> np.ndarray:
         """Where the expert's hand goes to, [3], m; an empty one as if it held the object."""
-        return self.scene.position(self.subject if hand is Hand.OPEN else self.destination or self.subject)
+        return self.scene.position(self.subject if hand is Hand.OPEN else self.destination)
 
     def posture(self, hand: Hand) -> Posture:
         """The present one."""
@@ -85,10 +86,10 @@ class Puppet:
         data.qpos[self._fingers] = posture.fingers
         if target is not None:
             self._reach(target)
-        mujoco.mj_forward(self._model, data)
         if posture.held is not None:
+            mujoco.mj_kinematics(self._model, data)
             self._hold(*posture.held)
-            mujoco.mj_forward(self._model, data)
+        mujoco.mj_forward(self._model, data)
 
     def _reach(self, target: np.ndarray) -> None:
         """Damped least squares."""
@@ -123,7 +124,7 @@ def expert_postures(simulation: LiberoSimulation, seed: int) -> Postures:
             success = simulation.step(action)
             if action[6] != CLOSED:
                 postures[Hand.OPEN].append(puppet.posture(Hand.OPEN))
-            elif puppet.destination is not None and holding(puppet.scene, puppet.subject):
+            elif puppet.destination != puppet.subject and holding(puppet.scene, puppet.subject):
                 postures[Hand.HOLDING].append(puppet.posture(Hand.HOLDING))
             if success or expert.done:
                 break
