@@ -1,7 +1,7 @@
 """Run a stock LeRobot command with LIBERO's files configured, so that it asks nothing and fetches nothing.
 
 Data sets are read as LeRobot does, only without decoding pictures in vain (`pirl.demonstrations.reading`);
-ACCELERATE_MIXED_PRECISION counts.
+ACCELERATE_MIXED_PRECISION counts, and `--optimizer.type=muon` is known.
 
 `python -m pirl.stock lerobot-eval --policy.path=results/smoke/sac/policy --env.type=libero ...`
 """
@@ -13,6 +13,7 @@ import os
 import sys
 from typing import Any
 
+import pirl.muon  # noqa: F401  (known to LeRobot by its name from now on)
 from pirl.demonstrations.reading import read_by_column
 from pirl.envs.assets import configure_libero
 

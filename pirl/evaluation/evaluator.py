@@ -20,6 +20,9 @@ from pirl.evaluation.randomness import Randomness
 from pirl.files import read_json_lines, write_text_atomically
 
 MAX_LOST_PER_EPISODE = 3
+# Control steps between a film's pictures, which at LIBERO's 20 Hz are shown as fast as they happened.
+FILM_STEPS = 4
+FILM_MS = 200
 
 
 class ChunkPolicy(Protocol):
@@ -61,7 +64,21 @@ class _Running:
     episode: PlannedEpisode
     began: float
     randomness: Randomness
+    filmed: bool
+    pending: np.ndarray = field(default_factory=lambda: np.zeros((0, 7)))  # decided, not yet executed
     frames: list[np.ndarray] = field(default_factory=list)
+    frame_step: int = 0  # of the latest frame
+
+    def film(self, result: WorkerResult) -> None:
+        """Keep a picture of the first camera, upright, if the film is to show this moment."""
+        if not self.filmed or not result.observation:
+            return
+        step = int(result.info.get("env_steps", 0))
+        if self.frames and step - self.frame_step < FILM_STEPS and not result.terminated:
+            return
+        image = next(iter(result.observation["pixels"].values()))
+        self.frames.append(image[::-1, ::-1].copy())
+        self.frame_step = step
 
 
 class Evaluator:
@@ -148,7 +165,7 @@ class Evaluator:
                     idle.append(result.worker)
                     continue
                 current = running[result.worker]
-                self._film(current, result.observation)
+                current.film(result)
                 if result.terminated or result.truncated:
                     del running[result.worker]
                     idle.append(result.worker)
@@ -159,20 +176,19 @@ class Evaluator:
 
     def _begin(self, worker: int, episode: PlannedEpisode, running: dict[int, _Running]) -> None:
         randomness = Randomness(self._seed + episode.start.seed)
-        running[worker] = _Running(episode, time.perf_counter(), randomness)
+        filmed = self._video_dir is not None and _key(episode) in self._filmed
+        running[worker] = _Running(episode, time.perf_counter(), randomness, filmed)
         self._workers.reset(worker, episode.task, episode.start)
 
     def _decide(self, ready: list[WorkerResult], running: dict[int, _Running]) -> None:
         for result in ready:
             current = running[result.worker]
-            with current.randomness:
-                actions = self._policy.act(current.episode, result.observation or {})
+            if not len(current.pending):
+                with current.randomness:
+                    current.pending = self._policy.act(current.episode, result.observation or {})
+            steps = FILM_STEPS if current.filmed else len(current.pending)
+            actions, current.pending = current.pending[:steps], current.pending[steps:]
             self._workers.step(result.worker, actions)
-
-    def _film(self, current: _Running, observation: dict[str, Any] | None) -> None:
-        if self._video_dir is not None and observation is not None and _key(current.episode) in self._filmed:
-            image = next(iter(observation["pixels"].values()))
-            current.frames.append(image[::-1, ::-1].copy())
 
     def _record(self, current: _Running, result: WorkerResult) -> EpisodeRecord:
         episode = current.episode
@@ -190,7 +206,7 @@ class Evaluator:
         )
 
     def _write_video(self, current: _Running, success: bool) -> str | None:
-        """Keep a filmed episode as an animated picture, one frame per decision."""
+        """Keep a filmed episode as an animated picture."""
         if self._video_dir is None or not current.frames:
             return None
         from PIL import Image
@@ -199,8 +215,8 @@ class Evaluator:
         episode = current.episode
         outcome = "success" if success else "failure"
         name = f"{episode.suite}_{episode.task_id}_{episode.start.kind}{episode.start.seed}_{outcome}.gif"
-        frames = [Image.fromarray(frame).resize((192, 192)) for frame in current.frames]
-        frames[0].save(self._video_dir / name, save_all=True, append_images=frames[1:], duration=200, loop=0)
+        first, *others = (Image.fromarray(frame) for frame in current.frames)
+        first.save(self._video_dir / name, save_all=True, append_images=others, duration=FILM_MS, loop=0)
         return name
 
 

@@ -111,6 +111,11 @@ TESTS: dict[str, Callable[[dict[str, Any]], list[PlannedEpisode]]] = {
 """The final tests, by the name of their result files."""
 
 
+def filmed_test(experiment: dict[str, Any]) -> str:
+    """The test whose episodes are filmed: the one that tells policies apart best."""
+    return "smoke_wide" if wide_plan(experiment) else "smoke"
+
+
 def tested_tasks(experiment: dict[str, Any]) -> list[Task]:
     """Every task of any final test."""
     return sorted({episode.task for plan in TESTS.values() for episode in plan(experiment)})

@@ -1,10 +1,14 @@
 """Outcomes depend on policy, start and seed alone: not on workers, order or interruptions."""
 
+from contextlib import closing
+from dataclasses import replace
+
 import pytest
 import torch
+from PIL import Image
 
 from pirl.envs.workers import EnvWorkers
-from pirl.evaluation.evaluator import Evaluator, read_records
+from pirl.evaluation.evaluator import FILM_STEPS, Evaluator, read_records
 from pirl.evaluation.plan import official_episodes
 from pirl.evaluation.randomness import Randomness
 
@@ -60,6 +64,29 @@ def test_an_interrupted_evaluation_goes_on_where_it_stopped(evaluate, tmp_path):
     assert sorted(before + after) == sorted(whole)
     assert [record.start_index for record in records] == [0, 1, 2, 3]
     assert len(read_records(path)) == 4
+
+
+@pytest.mark.parametrize("chunk", [1, CHUNK])
+def test_a_film_shows_more_than_decisions_and_changes_nothing(tmp_path, chunk):
+    class Policy(NoisyPolicy):
+        def act(self, episode, observation):
+            return super().act(episode, observation)[:chunk]
+
+    camera = {"cameras": ("agentview",), "height": 32, "width": 32}
+    decisions, outcomes = [], []
+    settings = {"chunk_size": CHUNK, "max_steps": MAX_STEPS, **camera}
+    with closing(EnvWorkers(1, [("libero_object", 0)], **settings)) as workers:
+        for videos in (0, 1):
+            policy = Policy()
+            evaluator = Evaluator(policy, workers, seed=5, video_dir=tmp_path / "films", videos=videos)
+            records = evaluator.run(PLAN[:2], tmp_path / f"{videos}.jsonl", "test")
+            decisions.append(policy.decisions)
+            outcomes.append([replace(record, wall_s=0.0, video=None) for record in records])
+    assert decisions[0] == decisions[1] and outcomes[0] == outcomes[1]
+    assert [record.video is not None for record in records] == [True, False]
+    with Image.open(tmp_path / "films" / records[0].video) as film:
+        assert film.n_frames == 1 + MAX_STEPS // FILM_STEPS
+        assert film.size == (32, 32)
 
 
 def test_an_episodes_numbers_are_its_own():

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 import yaml
 
-from pirl.evaluation.plan import PRESETS, suite_plan
+from pirl.evaluation.plan import PRESETS, TESTS, filmed_test, suite_plan
 from pirl.experiment.config import PROJECT_ROOT, SCHEMA_PATH, load_experiment
 
 
@@ -30,3 +30,11 @@ def test_every_preset_can_be_asked_for():
     schema = yaml.safe_load(SCHEMA_PATH.read_text())
     allowed = schema["properties"]["suite_eval"]["properties"]["preset"]["enum"]
     assert set(allowed) == {*PRESETS, None}
+
+
+@pytest.mark.parametrize(("wide", "kind"), [(2, "wide"), (0, "official")])
+def test_wide_starts_are_filmed_where_there_are_any(wide, kind):
+    experiment = load_experiment(PROJECT_ROOT / "configs" / "smoke.yaml")
+    experiment["smoke_eval"]["wide_episodes_per_task"] = wide
+    plan = TESTS[filmed_test(experiment)](experiment)
+    assert {episode.start.kind for episode in plan} == {kind}

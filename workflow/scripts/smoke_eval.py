@@ -5,7 +5,7 @@ python workflow/scripts/smoke_eval.py --config configs/smoke.yaml --recipe sac [
 
 from __future__ import annotations
 
-from pirl.evaluation.plan import TESTS
+from pirl.evaluation.plan import TESTS, filmed_test
 from pirl.evaluation.run import final_test, trained_steps
 from pirl.experiment.stage import stage, stage_parser
 
@@ -23,7 +23,7 @@ def main(args: list[str] | None = None) -> None:
         experiment, folder = run.experiment, run.results / arguments.recipe
         if arguments.test == "smoke_exact":
             experiment["simulation"]["eval_fidelity"] = "exact"
-        videos = folder / "videos" if arguments.test == "smoke" else None
+        videos = folder / "videos" if arguments.test == filmed_test(experiment) else None
         summary = final_test(experiment, folder, arguments.test, TESTS[arguments.test](experiment), videos)
         run.tracker.log_evaluation(summary, arguments.test, trained_steps(folder))
 

@@ -247,12 +247,16 @@ class PiRLAlgorithm(RLAlgorithm):
     # --- optimizers ---
 
     def make_optimizers_and_scheduler(self) -> dict[str, Optimizer]:
-        """AdamW for the actor (policy and noise network) and for the critic."""
-        groups = {"actor": actor_groups(self.flow, self.stochastic.noise, self.config)}
+        """One for the actor (policy and noise network), one for the critic."""
+        actor = actor_groups(self.flow, self.stochastic.noise, self.config)
+        self.optimizers = {"actor": make_optimizer(actor, self.config.actor_optimizer)}
         if self.critic is not None:
-            groups["critic"] = [Group(list(self.critic.parameters()), self.config.critic_lr, 0.0)]
-        self.optimizers = {name: make_optimizer(members) for name, members in groups.items()}
-        self._learning_rates = {name: [group.rate for group in members] for name, members in groups.items()}
+            critic = Group(list(self.critic.parameters()), self.config.critic_lr, 0.0)
+            self.optimizers["critic"] = make_optimizer([critic])
+        self._learning_rates = {
+            name: [group["lr"] for group in optimizer.param_groups]
+            for name, optimizer in self.optimizers.items()
+        }
         return self.optimizers
 
     def get_optimizers(self) -> dict[str, Optimizer]:

@@ -9,8 +9,11 @@ from torch import nn
 from torch.optim import Optimizer
 
 from pirl.algorithms.pi_rl.configuration import PiRLConfig
-from pirl.algorithms.sharding import AdamW
+from pirl.algorithms.sharding import AdamW, is_sharded
+from pirl.muon import Muon
 from pirl.policies.flow_policy import FlowPolicy
+
+MOMENTS = (0.9, 0.95)
 
 
 class Group(NamedTuple):
@@ -56,10 +59,20 @@ def actor_groups(flow: FlowPolicy, noise: nn.Module | None, config: PiRLConfig) 
     ]
 
 
-def make_optimizer(groups: list[Group]) -> Optimizer:
-    """AdamW with the reference's moments; fused, because it walks through memory once."""
+def make_optimizer(groups: list[Group], kind: str = "adamw") -> Optimizer:
+    """AdamW with the reference's moments, fused, because it walks through memory once; or Muon.
+
+    Raises:
+        ValueError: when Muon is to take sharded parameters.
+    """
     settings = [{"params": g.parameters, "lr": g.rate, "weight_decay": g.weight_decay} for g in groups]
-    return AdamW(settings, betas=(0.9, 0.95), eps=1e-8, fused=True)
+    if kind == "adamw":
+        return AdamW(settings, betas=MOMENTS, eps=1e-8, fused=True)
+    if any(is_sharded(parameter) for group in groups for parameter in group.parameters):
+        raise ValueError(
+            "algorithm.actor_optimizer: muon needs whole matrices; use adamw, or learner.sharding=false"
+        )
+    return Muon(settings, lr=0.0, betas=MOMENTS)
 
 
 def schedule_factor(config: PiRLConfig, update: int) -> float:

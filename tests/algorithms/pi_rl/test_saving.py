@@ -41,12 +41,15 @@ def test_checkpoint_round_trip_keeps_parameter_identity(tmp_path):
         make("flow_sde").load_state_dict(algorithm.state_dict())
 
 
-def test_optimizers_survive_lerobots_checkpoint(tmp_path):
+@pytest.mark.parametrize("actor_optimizer", ["adamw", "muon"])
+def test_optimizers_survive_lerobots_checkpoint(tmp_path, actor_optimizer):
     from lerobot.optim.optimizers import load_optimizer_state, save_optimizer_state
 
     weights = []
     for resumed in (False, True):
-        algorithm = make("flow_noise", lr_warmup_steps=0, actor_lr=1e-3)
+        algorithm = make(
+            "flow_noise", lr_warmup_steps=0, actor_lr=1e-3, actor_optimizer=actor_optimizer
+        )
         update(algorithm)
         if resumed:
             save_optimizer_state(algorithm.get_optimizers(), tmp_path)
