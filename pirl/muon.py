@@ -1,7 +1,7 @@
-"""Muon: for the matrices of a network, momentum whose singular values are all brought near one; else AdamW.
+"""Muon: momentum whose singular values are brought near one, for a network's matrices; for the rest AdamW.
 
-Jordan et al. 2024 (https://kellerjordan.github.io/posts/muon/), with step sizes that match AdamW's after Liu et
-al. 2025 (arXiv 2502.16982). `torch.optim.Muon` takes linear layers alone, one at a time; here the filters of
+Jordan et al. 2024 (https://kellerjordan.github.io/posts/muon/), with step sizes that match AdamW's after Liu
+et al. 2025 (arXiv 2502.16982). `torch.optim.Muon` takes linear layers alone, one at a time; here the filters of
 convolutions are matrices too, and those of one shape are orthogonalised together.
 """
 
@@ -19,7 +19,7 @@ from torch import Tensor
 # Shorter sides than this are biases, norms, depthwise filters and tables of one row.
 SHORTEST_SIDE = 16
 NEWTON_SCHULZ_STEPS = 5
-# Coefficients of the quintic iteration that Jordan et al. chose: fast near zero, within [0.7, 1.2] in the end.
+# Coefficients of Jordan et al.'s quintic iteration: fast near zero, within [0.7, 1.2] in the end.
 QUINTIC = (3.4445, -4.7750, 2.0315)
 
 

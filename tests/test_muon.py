@@ -12,7 +12,8 @@ from pirl.muon import Muon, MuonConfig, is_matrix, orthogonalised
 
 def make_network() -> nn.Module:
     torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(3, 32, 3), nn.ReLU(), nn.Flatten(), nn.Linear(32 * 4, 24), nn.Linear(24, 2))
+    head = nn.Sequential(nn.Flatten(), nn.Linear(32 * 4, 24), nn.Linear(24, 2))
+    return nn.Sequential(nn.Conv2d(3, 32, 3), nn.ReLU(), head)
 
 
 def loss_of(network: nn.Module) -> torch.Tensor:
