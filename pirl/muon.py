@@ -1,8 +1,8 @@
 """Muon: momentum whose singular values are brought near one, for a network's matrices; for the rest AdamW.
 
 Jordan et al. 2024 (https://kellerjordan.github.io/posts/muon/), with step sizes that match AdamW's after Liu
-et al. 2025 (arXiv 2502.16982). `torch.optim.Muon` takes linear layers alone, one at a time; here the filters of
-convolutions are matrices too, and those of one shape are orthogonalised together.
+et al. 2025 (arXiv 2502.16982). `torch.optim.Muon` takes linear layers alone, one at a time; here the filters
+of convolutions are matrices too, and those of one shape are orthogonalised together.
 """
 
 from __future__ import annotations

@@ -47,9 +47,7 @@ def test_optimizers_survive_lerobots_checkpoint(tmp_path, actor_optimizer):
 
     weights = []
     for resumed in (False, True):
-        algorithm = make(
-            "flow_noise", lr_warmup_steps=0, actor_lr=1e-3, actor_optimizer=actor_optimizer
-        )
+        algorithm = make("flow_noise", lr_warmup_steps=0, actor_lr=1e-3, actor_optimizer=actor_optimizer)
         update(algorithm)
         if resumed:
             save_optimizer_state(algorithm.get_optimizers(), tmp_path)
