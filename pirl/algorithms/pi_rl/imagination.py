@@ -21,7 +21,7 @@ from pirl.algorithms.pi_rl.configuration import PiRLConfig
 from pirl.algorithms.pi_rl.stochastic_policy import Evaluation, StochasticPolicy
 from pirl.envs.scene_state import SCENE_DIM
 from pirl.flow.chain import Step
-from pirl.policies.flow_policy import Context
+from pirl.policies.flow_policy import Context, FlowPolicy
 
 Commands = Callable[[Tensor], Tensor]
 """Policy-space actions [B, H, D] to LIBERO's own absolute ones where they are `looked_at`, [B, STEPS, 7]."""
@@ -46,11 +46,9 @@ def made_inputs(batch: UpdateBatch, commands: Commands) -> Tensor:
 def imagine(batch: UpdateBatch, commands: Commands) -> Iterator[Draws]:
     """Draw `imagined_decisions` in each decision's place, those of this process pass by pass."""
     config, flow, policy = batch.config, batch.policy.flow, batch.policy
-    shape = (batch.size, config.imagined_decisions)
-    noise = torch.randn(*shape, flow.horizon, flow.model_dims, device=batch.device)
-    uniform = torch.rand(*shape, flow.executed_steps, len(flow.binary_dims), device=batch.device)
+    noise, uniform = _opposites(batch.size, config.imagined_decisions, flow, batch.device)
     batch.processes.align([noise, uniform])
-    scenes = batch.info[SCENE_STATE][:, None].expand(-1, shape[1], -1)
+    scenes = batch.info[SCENE_STATE][:, None].expand(-1, config.imagined_decisions, -1)
     for rows, share in batch.passes(torch.arange(batch.size, device=batch.device)):
         context, stored = batch.context(rows), batch.stored(rows)
         spread = config.imagined_spread * noise[rows]
@@ -160,13 +158,11 @@ def guide(
     rows = (torch.rand(len(scenes), device=device) < config.guidance).nonzero()[:, 0]
     if not len(rows):
         return action, stored
-    shape = (len(rows), config.imagined_decisions)
-    noise = config.imagined_spread * torch.randn(*shape, flow.horizon, flow.model_dims, device=device)
-    uniform = torch.rand(*shape, flow.executed_steps, len(flow.binary_dims), device=device)
+    noise, uniform = _opposites(len(rows), config.imagined_decisions, flow, device)
     led = {key: entries[rows] for key, entries in stored.items()}
     ending = policy.ending({key: entries[rows] for key, entries in context.items()}, led)
-    drawn = policy.imagine(ending, led, noise, uniform)
-    seen = scenes.to(device)[rows][:, None].expand(*shape, -1)
+    drawn = policy.imagine(ending, led, config.imagined_spread * noise, uniform)
+    seen = scenes.to(device)[rows][:, None].expand(-1, config.imagined_decisions, -1)
     values = critic(_judged(seen, policy.finish_imagined(drawn), commands))
     preference = _preference(values, config)
     liked = {"ending": torch.einsum("bm,bmcd->bcd", preference, drawn["ending"])[:, None]}
@@ -178,6 +174,17 @@ def guide(
     better["log_prob"] = policy.evaluate_imagined(ending, liked).log_prob
     kept = {key: entries.index_copy(0, rows, better[key]) for key, entries in stored.items()}
     return action.index_copy(0, rows, policy.finish_imagined(liked)[:, 0]), kept
+
+
+def _opposites(batch: int, count: int, flow: FlowPolicy, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Noise [B, M, C, D] and uniform numbers [B, M, H, G], each beside its opposite (antithetic variates).
+
+    Where a critic tells nothing apart, the mean of what is imagined is then what it scatters around.
+    """
+    half = (count + 1) // 2
+    noise = torch.randn(batch, half, flow.horizon, flow.model_dims, device=device)
+    uniform = torch.rand(batch, half, flow.executed_steps, len(flow.binary_dims), device=device)
+    return torch.cat([noise, -noise], dim=1)[:, :count], torch.cat([uniform, 1 - uniform], dim=1)[:, :count]
 
 
 def _judged(scenes: Tensor, actions: Tensor, commands: Commands) -> Tensor:

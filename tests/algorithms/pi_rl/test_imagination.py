@@ -70,6 +70,17 @@ def test_draws_scatter_as_the_behaviour_policy_does_and_leave_the_rest_alone():
     assert torch.equal(drawn[..., 3:], kept)
 
 
+def test_a_critic_that_tells_nothing_apart_changes_nothing():
+    settings = {"noise_scale": [1.0] * 3 + [0.0] * 7, "executed_dims": 10, "noise_correlation": 1.0}
+    algorithm = make(objective="preferred", imagined_decisions=4, imagined_spread=2.0, **settings)
+    batch, flow = batch_of(algorithm), algorithm.flow
+    rows = torch.arange(batch.size)
+    actions, _ = preferred_actions(batch, commands, lambda inputs: torch.zeros(inputs.shape[:-1]))
+    ending = algorithm.stochastic.ending(batch.context(rows), batch.stored(rows))
+    around = flow.finish(ending.mean)[:, : flow.executed_steps, :3]
+    torch.testing.assert_close(actions[..., :3], around, atol=1e-5, rtol=0)
+
+
 def test_credit_goes_to_the_draws_that_a_critic_prefers():
     algorithm = make(imagined_decisions=64)
     imagination = Imagination(batch_of(algorithm), commands)
