@@ -5,7 +5,9 @@ rule train:
     input:
         policy=rules.warm_start.output.policy,
         demonstrations=rules.demos.output.libero,
-        code=code("envs", "flow", "policies", "algorithms", "runtime", "tracking", "muon.py"),
+        code=code(
+            "envs", "flow", "policies", "algorithms", "runtime", "tracking", "muon.py"
+        ),
         script=f"{SCRIPTS}/train.py",
     output:
         f"{RESULTS}/{{recipe}}/train.json",
