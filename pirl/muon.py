@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -113,15 +113,9 @@ class MuonConfig(OptimizerConfig):
         """The optimizer of a policy's parameters, or of groups or a dict of them."""
         if isinstance(params, dict):
             params = params.values()
-        return Muon(
-            params,
-            self.lr,
-            self.adamw_lr_scale,
-            self.momentum,
-            self.betas,
-            self.eps,
-            self.weight_decay,
-        )
+        settings = asdict(self)
+        del settings["grad_clip_norm"]  # lerobot-train clips
+        return Muon(params, **settings)
 
 
 def is_matrix(parameter: Tensor) -> bool:

@@ -70,7 +70,7 @@ def make_optimizer(groups: list[Group], kind: str = "adamw") -> Optimizer:
         return AdamW(settings, betas=MOMENTS, eps=1e-8, fused=True)
     if any(is_sharded(parameter) for group in groups for parameter in group.parameters):
         raise ValueError(
-            "algorithm.actor_optimizer: muon needs whole matrices; use adamw, or learner.sharding=false"
+            "algorithm.actor_optimizer: muon needs whole matrices; use adamw, or learner_sharding=false"
         )
     return Muon(settings, lr=0.0, betas=MOMENTS)
 
