@@ -4,13 +4,14 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from pirl.algorithms.pi_rl.approach import APPROACH_DIM, STEPS, approach, looked_at
+from pirl.algorithms.pi_rl.approach import APPROACH_DIM, STEPS, WIDTHS, approach, looked_at
 from pirl.envs.chunk_env import LiberoChunkEnv
 from pirl.envs.scene_state import GOALS, GRIP_POSITION, PER_METRE, SCENE_DIM, SUBJECT_POSITION, WAY_LEFT
 from pirl.envs.starts import Start
 
 OFFSETS = slice(STEPS, 4 * STEPS)
-CLOSENESS = slice(4 * STEPS, 6 * STEPS)
+CLOSENESS = slice(4 * STEPS, (4 + len(WIDTHS)) * STEPS)
+WAY = slice(CLOSENESS.stop, CLOSENESS.stop + 3)
 
 
 def scene(grip, subject, way=(0.0, 0.0, 0.0)):
@@ -37,9 +38,7 @@ def test_offsets_are_seen_from_the_subject_and_from_its_destination():
     assert seen[:STEPS].tolist() == [1.0] * STEPS
     torch.testing.assert_close(seen[OFFSETS][-3:], torch.tensor([0.0, 0.0, 0.3]), atol=1e-6, rtol=0)
     assert seen[CLOSENESS].max() == pytest.approx(1.0)
-    torch.testing.assert_close(
-        seen[6 * STEPS : 6 * STEPS + 3], torch.tensor([0.0, -2.0, 0.3]), atol=1e-6, rtol=0
-    )
+    torch.testing.assert_close(seen[WAY], torch.tensor([0.0, -2.0, 0.3]), atol=1e-6, rtol=0)
 
 
 def test_leading_dimensions_are_kept_whatever_the_length_of_the_chunk():
