@@ -110,10 +110,13 @@ TESTS: dict[str, Callable[[dict[str, Any]], list[PlannedEpisode]]] = {
 }
 """The final tests, by the name of their result files."""
 
+HEADLINE_TESTS = ("smoke_wide", "smoke")
+"""Those that may head a report, the more telling first: official states hardly differ from each other."""
+
 
 def filmed_test(experiment: dict[str, Any]) -> str:
-    """The test whose episodes are filmed: the one that tells policies apart best."""
-    return "smoke_wide" if wide_plan(experiment) else "smoke"
+    """The test whose episodes are filmed: the most telling one that is made."""
+    return next(name for name in HEADLINE_TESTS if TESTS[name](experiment))
 
 
 def tested_tasks(experiment: dict[str, Any]) -> list[Task]:

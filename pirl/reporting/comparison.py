@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from pirl.evaluation.plan import HEADLINE_TESTS
 from pirl.evaluation.statistics import (
     Interval,
     difference_interval,
@@ -20,7 +21,6 @@ PROTOCOL_LABELS = {
     "smoke_wide": "wide starts",
     "smoke_exact": "official initial states, stock rendering",
 }
-# Tests that may head the report, the more telling first: official states hardly differ from each other.
 HEADLINE_STARTS = {
     "smoke_wide": "wide starts that nothing else has seen",
     "smoke": "LIBERO's official initial states",
@@ -115,9 +115,9 @@ def headline_comparison(tests: Mapping[str, list[Comparison]]) -> Comparison | N
     """The PI-RL recipe with the higher success; else, without PI-RL, the best of the others.
 
     Args:
-        tests: from `over_seeds`, by protocol; the first of HEADLINE_STARTS that was made counts.
+        tests: from `over_seeds`, by protocol; the first of `HEADLINE_TESTS` that was made counts.
     """
-    comparisons = next((tests[name] for name in HEADLINE_STARTS if tests.get(name)), [])
+    comparisons = next((tests[name] for name in HEADLINE_TESTS if tests.get(name)), [])
     pi_rl = [comparison for comparison in comparisons if comparison.recipe.name.startswith("pi_rl")]
     return max(pi_rl or comparisons, key=lambda comparison: comparison.gain, default=None)
 
