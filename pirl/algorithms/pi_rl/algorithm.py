@@ -156,7 +156,14 @@ class PiRLAlgorithm(RLAlgorithm):
 
         From then on acting, updating, `get_weights` and the optimizers' `state_dict` are collective: all of
         `processes` do them in the same order, and only the leading one receives whole weights.
+
+        Raises:
+            ValueError: when the optimizer needs whole matrices.
         """
+        if self.config.actor_optimizer == "muon":
+            raise ValueError(
+                "algorithm.actor_optimizer: muon needs whole matrices; use adamw, or learner_sharding=false"
+            )
         shard(self.flow.blocks(), self.stochastic.device)
         self.processes.in_step = True
 

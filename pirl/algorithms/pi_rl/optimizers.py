@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from pirl.algorithms.pi_rl.configuration import PiRLConfig
-from pirl.algorithms.sharding import AdamW, is_sharded
+from pirl.algorithms.sharding import AdamW
 from pirl.muon import Muon
 from pirl.policies.flow_policy import FlowPolicy
 
@@ -60,18 +60,10 @@ def actor_groups(flow: FlowPolicy, noise: nn.Module | None, config: PiRLConfig) 
 
 
 def make_optimizer(groups: list[Group], kind: str = "adamw") -> Optimizer:
-    """AdamW with the reference's moments, fused, because it walks through memory once; or Muon.
-
-    Raises:
-        ValueError: when Muon is to take sharded parameters.
-    """
+    """AdamW with the reference's moments, fused, because it walks through memory once; or Muon."""
     settings = [{"params": g.parameters, "lr": g.rate, "weight_decay": g.weight_decay} for g in groups]
     if kind == "adamw":
         return AdamW(settings, betas=MOMENTS, eps=1e-8, fused=True)
-    if any(is_sharded(parameter) for group in groups for parameter in group.parameters):
-        raise ValueError(
-            "algorithm.actor_optimizer: muon needs whole matrices; use adamw, or learner_sharding=false"
-        )
     return Muon(settings, lr=0.0, betas=MOMENTS)
 
 

@@ -316,3 +316,8 @@ def test_settings_that_do_not_fit_the_policy_are_refused():
         make(noise_scale=[1.0, 2.0])
     with pytest.raises(ValueError, match=r"sampler.*euler"):
         make("flow_noise", make_policy("pi0"), sampler="native")
+
+
+def test_muon_is_not_given_parts_of_matrices():
+    with pytest.raises(ValueError, match=r"actor_optimizer: muon .*learner_sharding=false"):
+        make("flow_sde", actor_optimizer="muon").shard()
