@@ -2,7 +2,7 @@
 
 The pipelines are LeRobot's own, the same that `lerobot-eval` composes: environment processor, policy
 preprocessor; policy postprocessor, environment postprocessor. So what is rolled out and trained here is
-what stock evaluation measures.
+what stock evaluation measures. Rotations alone are computed faster (`rotations.py`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from lerobot.policies import make_pre_post_processors
 from lerobot.processor import PolicyProcessorPipeline
 from lerobot.utils.constants import ACTION, OBS_LANGUAGE
 from torch import Tensor
+
+from pirl.policies.rotations import at_once
 
 DOMAIN_ID = "domain_id"
 # What LeRobot's XVLA *environment* processor for LIBERO already does (make_xvla_libero_pre_post_processors).
@@ -63,6 +65,8 @@ class PolicyProcessing:
             )
         self.preprocessor, self.postprocessor = pipelines
         self.preprocessor.steps = [step for step in self.preprocessor.steps if not _is_xvla_libero(step)]
+        for pipeline in (self.postprocessor, self._environment_out):
+            pipeline.steps = [at_once(step) for step in pipeline.steps]
 
     def encode(
         self, observations: Sequence[dict[str, Any]], instructions: Sequence[str]
