@@ -24,6 +24,7 @@ from pirl.algorithms.pi_rl.configuration import PiRLConfig
 from pirl.algorithms.pi_rl.credit import Credit, Estimator
 from pirl.algorithms.pi_rl.critic_memory import CriticMemory
 from pirl.algorithms.pi_rl.imagination import Commands, guide
+from pirl.algorithms.pi_rl.lessons import Lessons
 from pirl.algorithms.pi_rl.networks import Critic, SceneCritic
 from pirl.algorithms.pi_rl.optimisation import ImitationLoss, Means, Optimisation
 from pirl.algorithms.pi_rl.optimizers import Group, actor_groups, make_optimizer, schedule_factor
@@ -193,7 +194,8 @@ class PiRLAlgorithm(RLAlgorithm):
         )
         credit = estimator.credit(batch)
         if credit.preferred is not None:
-            optimisation.imitate([*(estimator.reconsider(past) for past in self._past), credit.preferred])
+            earlier = [estimator.reconsider(past) for past in self._past]
+            optimisation.imitate(Lessons([*earlier, credit.preferred]))
             self._remember(batch)
         else:
             normalised = normalise(credit.advantages, self.config.advantage_std_floor)

@@ -13,7 +13,7 @@ from torch import Tensor
 from pirl.envs.scene_state import GOALS, MAX_GOALS, PER_METRE, SUBJECT_POSITION, WAY_LEFT
 
 STEPS = 4  # of a chunk that are looked at, evenly spaced, the last among them
-# Widths of the closeness in the horizontal plane, in scene units: a grasp forgives a centimetre, or half or two.
+# Widths of the closeness in the horizontal plane, in scene units: a grasp forgives half a centimetre to two.
 WIDTHS = (0.05, 0.1, 0.2)
 APPROACH_DIM = STEPS + MAX_GOALS * (STEPS * (3 + len(WIDTHS)) + 3)
 

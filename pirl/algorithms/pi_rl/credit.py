@@ -12,7 +12,8 @@ from pirl.algorithms.pi_rl.advantages import explained_variance
 from pirl.algorithms.pi_rl.batch import UpdateBatch, discounted_returns, estimate_advantages
 from pirl.algorithms.pi_rl.critic_memory import CriticMemory
 from pirl.algorithms.pi_rl.imagination import Commands, Imagination, made_inputs, preferred_actions
-from pirl.algorithms.pi_rl.optimisation import Lesson, Optimisation
+from pirl.algorithms.pi_rl.lessons import Lesson
+from pirl.algorithms.pi_rl.optimisation import Optimisation
 
 
 class Credit(NamedTuple):

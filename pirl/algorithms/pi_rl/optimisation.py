@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +14,7 @@ from pirl.algorithms.pi_rl.batch import UpdateBatch
 from pirl.algorithms.pi_rl.configuration import PiRLConfig
 from pirl.algorithms.pi_rl.critic_memory import CriticMemory
 from pirl.algorithms.pi_rl.imagination import Imagination
+from pirl.algorithms.pi_rl.lessons import Lessons
 from pirl.algorithms.pi_rl.losses import approximate_kl, log_ratios, policy_loss, value_loss
 from pirl.algorithms.pi_rl.optimizers import annealed
 from pirl.algorithms.processes import Processes
@@ -23,14 +22,6 @@ from pirl.algorithms.sharding import clip_gradients
 
 ImitationLoss = Callable[[int], Tensor]
 """Flow-matching loss on an offline batch matched to so many online decisions."""
-
-
-class Lesson(NamedTuple):
-    """What the policy should have done."""
-
-    batch: UpdateBatch  # the decisions that were made, N of them
-    actions: Tensor  # better ones in policy space, [N, H, D]
-    stakes: Tensor  # how far the critic tells apart what could have been done, [N]
 
 
 class Means:
@@ -170,39 +161,32 @@ class Optimisation:
         self.metrics.add("policy/kl_stop", 0.0)
         self.metrics.add("policy/epochs", self._config.epochs)
 
-    def imitate(self, lessons: list[Lesson]) -> None:
+    def imitate(self, lessons: Lessons) -> None:
         """Epochs of the policy's own flow-matching loss on other actions than those that were made.
 
         The rate falls to `lr_final_fraction` of itself meanwhile: the last steps average over minibatches.
-
-        Args:
-            lessons: of several updates, the latest last.
         """
-        latest = lessons[-1].batch
-        first_rows = [0, *itertools.accumulate(lesson.batch.size for lesson in lessons)]
-        stakes = torch.cat([lesson.stakes for lesson in lessons])
+        latest = lessons.latest
         for epoch in range(self._config.epochs):
-            minibatches = list(self._focused_minibatches(stakes, latest.processes))
-            for index, rows in enumerate(minibatches):
-                for lesson, first in zip(lessons, first_rows, strict=False):
-                    theirs = rows[(rows >= first) & (rows < first + lesson.batch.size)] - first
-                    self._imitate(lesson, theirs, len(theirs) / len(rows))
+            minibatches = list(self._focused_minibatches(lessons.stakes, latest.processes))
+            for index, chosen in enumerate(minibatches):
+                self._imitate(lessons, lessons.numbers[chosen])
                 progress = (epoch + index / len(minibatches)) / self._config.epochs
                 annealing = annealed(progress, "cosine", self._config.lr_final_fraction)
                 self._step("actor", latest.processes, annealing=annealing)
         self.metrics.add("policy/epochs", self._config.epochs)
         self._note_distance(latest)
 
-    def _imitate(self, lesson: Lesson, rows: Tensor, part: float) -> None:
-        """Accumulate the gradients of a minibatch's decisions of one update, a part of the minibatch."""
-        batch = lesson.batch
-        for piece, share in batch.passes(rows) if len(rows) else []:
-            context = batch.context(piece)
+    def _imitate(self, lessons: Lessons, rows: Tensor) -> None:
+        """Accumulate the gradients of one minibatch."""
+        batch = lessons.latest
+        for piece, share in lessons.passes(rows):
+            context, actions = lessons.look_up(piece)
             with torch.autocast(batch.device.type, torch.bfloat16, enabled=self._config.autocast):
-                loss = batch.policy.flow.imitation_loss(context, lesson.actions[piece])
-            (loss * share * part).backward()
+                loss = batch.policy.flow.imitation_loss(context, actions)
+            (loss * share).backward()
             if share:
-                self.metrics.add("loss/policy", loss.detach(), share * part)
+                self.metrics.add("loss/policy", loss.detach(), share)
 
     @torch.no_grad()
     def _note_distance(self, batch: UpdateBatch) -> None:

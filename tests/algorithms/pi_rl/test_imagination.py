@@ -217,7 +217,7 @@ def test_decisions_of_earlier_updates_are_reconsidered(monkeypatch):
     lessons = []
     imitate = Optimisation.imitate
     monkeypatch.setattr(
-        Optimisation, "imitate", lambda self, given: (lessons.append(given), imitate(self, given))
+        Optimisation, "imitate", lambda self, given: (lessons.append(given.lessons), imitate(self, given))
     )
     buffer = ReplayBuffer(64, device="cpu", use_drq=False)
     iterator = algorithm.configure_data_iterator(OnlineOfflineMixer(buffer), 8)
@@ -237,13 +237,12 @@ def test_focus_imitates_where_most_is_at_stake(monkeypatch, focus, least, most):
     imitate, imitate_rows, seen = Optimisation.imitate, Optimisation._imitate, []
 
     def nothing_at_stake_in_the_first_half(self, lessons):
-        (lesson,) = lessons
-        stakes = (torch.arange(lesson.batch.size) >= lesson.batch.size // 2).float()
-        imitate(self, [lesson._replace(stakes=stakes)])
+        lessons.stakes = (torch.arange(lessons.latest.size) >= lessons.latest.size // 2).float()
+        imitate(self, lessons)
 
-    def note(self, lesson, rows, part):
-        seen.append((rows >= lesson.batch.size // 2).float())
-        imitate_rows(self, lesson, rows, part)
+    def note(self, lessons, rows):
+        seen.append((rows >= lessons.latest.size // 2).float())
+        imitate_rows(self, lessons, rows)
 
     monkeypatch.setattr(Optimisation, "imitate", nothing_at_stake_in_the_first_half)
     monkeypatch.setattr(Optimisation, "_imitate", note)
