@@ -46,7 +46,7 @@ class Lessons:
         self.stakes = torch.cat([lesson.stakes for lesson in lessons])
 
     def passes(self, rows: Tensor) -> list[Pass]:
-        """This process's forward passes over some decisions."""
+        """This process's forward passes over some decisions; the earliest update's serve to keep step."""
         earliest, latest = self.lessons[0].batch, self.latest
         return latest.processes.passes(rows, latest.micro_batch_size, earliest.size)
 
