@@ -92,13 +92,15 @@ def wide_plan(experiment: dict[str, Any]) -> list[PlannedEpisode]:
 
 
 def suite_plan(experiment: dict[str, Any]) -> list[PlannedEpisode]:
-    """Whole suites, or their first tasks, on official initial states."""
+    """Whole suites, or some tasks of each (trained ones first), on official initial states."""
     suite_eval = experiment["suite_eval"]
     suite_eval = PRESETS.get(suite_eval["preset"], suite_eval)
     plan = []
     for suite in suite_eval["suites"]:
-        tasks = list(range(num_tasks(suite)))[: suite_eval["tasks_per_suite"]]
-        plan += official_episodes(suite, tasks, suite_eval["episodes_per_task"])
+        trained = experiment["task_ids"] if suite == experiment["suite"] else []
+        tasks = sorted(range(num_tasks(suite)), key=lambda task_id: task_id not in trained)
+        chosen = sorted(tasks[: suite_eval["tasks_per_suite"]])
+        plan += official_episodes(suite, chosen, suite_eval["episodes_per_task"])
     return plan
 
 

@@ -26,6 +26,14 @@ def test_a_preset_is_the_whole_protocol(preset, tasks, episodes):
     assert len(set(plan)) == len(plan)
 
 
+def test_a_part_of_the_trained_suite_holds_what_was_trained():
+    experiment = load_experiment(PROJECT_ROOT / "configs" / "smoke.yaml")
+    experiment |= {"suite": "libero_object", "task_ids": [7, 9]}
+    experiment["suite_eval"] |= {"suites": ["libero_object", "libero_goal"], "tasks_per_suite": 3}
+    tasks = {(episode.suite, episode.task_id) for episode in suite_plan(experiment)}
+    assert tasks == {("libero_object", i) for i in (0, 7, 9)} | {("libero_goal", i) for i in (0, 1, 2)}
+
+
 def test_every_preset_can_be_asked_for():
     schema = yaml.safe_load(SCHEMA_PATH.read_text())
     allowed = schema["properties"]["suite_eval"]["properties"]["preset"]["enum"]
