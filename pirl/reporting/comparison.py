@@ -21,10 +21,6 @@ PROTOCOL_LABELS = {
     "smoke_wide": "wide starts",
     "smoke_exact": "official initial states, stock rendering",
 }
-HEADLINE_STARTS = {
-    "smoke_wide": "wide starts that nothing else has seen",
-    "smoke": "LIBERO's official initial states",
-}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 from pirl.evaluation.statistics import mean_interval, wilson_interval
 from pirl.experiment.recipes import REPLAY, WARM_START, split_seed
 from pirl.reporting.comparison import PROTOCOL_LABELS
-from pirl.reporting.results import LABELS, TESTS, RecipeResults, RunResults
+from pirl.reporting.results import LABELS, TEST_STAGES, RecipeResults, RunResults
 from pirl.reporting.svg import Canvas
 
 WIDTH = 460
@@ -152,7 +152,7 @@ def stage_times(timings_s: Mapping[str, float], recipes: Sequence[str]) -> Canva
     for stage, seconds in timings_s.items():
         kind, recipe = split_stage(stage, recipes)
         stages.setdefault(kind, {})[recipe or WARM_START] = seconds
-    order = ["demos", REPLAY, "pointing", "pretrain", WARM_START, "train", "select", *TESTS]
+    order = ["demos", REPLAY, "pointing", "pretrain", WARM_START, "train", "select", *TEST_STAGES]
     rows = sorted(stages.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order))
     row, left, right = 30, 92, WIDTH - 62
     canvas = Canvas(WIDTH, max(row * len(rows) + 6, 40))

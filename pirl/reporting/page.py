@@ -15,7 +15,6 @@ from markupsafe import Markup
 from pirl.evaluation.statistics import mean_interval
 from pirl.experiment.recipes import WARM_START
 from pirl.reporting.comparison import (
-    HEADLINE_STARTS,
     PROTOCOL_LABELS,
     compare_with_warm_start,
     headline,
@@ -62,7 +61,7 @@ def render_page(
         experiment=experiment,
         headline=headline(first).replace("-", "\u2011"),
         first=first,
-        starts=HEADLINE_STARTS[first.protocol] if first else "",
+        starts=PROTOCOL_LABELS[first.protocol] if first else "",
         floor=results.replay.test(first.protocol) if first else None,
         comparisons=[
             {

@@ -11,7 +11,7 @@ from typing import Any
 from pirl.experiment.recipes import REPLAY, WARM_START, split_seed
 from pirl.files import read_json_lines
 
-TESTS = {
+TEST_STAGES = {
     "smoke": "smoke_eval",
     "smoke_wide": "smoke_eval",
     "smoke_exact": "smoke_eval",
@@ -42,7 +42,7 @@ class RecipeResults:
         seed: of its training; None where the recipe has but one.
         training: `train.json`; None where nothing was trained online.
         selected: `selected.json`.
-        tests: summaries of the final tests that were run, of `TESTS`.
+        tests: summaries of the final tests that were run, of `TEST_STAGES`.
         episodes: success by episode of each of these tests, keyed by test and by what names the episode.
         videos: recorded episodes.
     """
@@ -160,7 +160,7 @@ def _recipe_json(recipe: RecipeResults, timings_s: Mapping[str, float]) -> dict[
         "wall_s": timings_s.get(recipe.path, 0.0),
         "curve": [],
     }
-    outcomes = {name: recipe.test(name) for name in TESTS if name != "suites"}
+    outcomes = {name: recipe.test(name) for name in TEST_STAGES if name != "suites"}
     return {
         **{key: training[key] for key in ("env_steps", "episodes", "wall_s")},
         "selected_checkpoint": recipe.selected["selected_checkpoint"],
@@ -182,7 +182,7 @@ def _load_recipe(folder: Path, path: str, seed: int | None) -> RecipeResults:
     trained = path not in (REPLAY, WARM_START)
     tests = {
         test: _read(own / f"{test}.json", f"stage {stage}, recipe {path}")
-        for test, stage in TESTS.items()
+        for test, stage in TEST_STAGES.items()
         if test in REQUIRED or (own / f"{test}.json").is_file()
     }
     return RecipeResults(
