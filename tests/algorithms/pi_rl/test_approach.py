@@ -4,14 +4,22 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from pirl.algorithms.pi_rl.approach import APPROACH_DIM, STEPS, WIDTHS, approach, looked_at
+from pirl.algorithms.pi_rl.approach import (
+    APPROACH_DIM,
+    GRASP_WIDTHS,
+    PLACE_WIDTHS,
+    STEPS,
+    approach,
+    looked_at,
+)
 from pirl.envs.chunk_env import LiberoChunkEnv
 from pirl.envs.scene_state import GOALS, GRIP_POSITION, PER_METRE, SCENE_DIM, SUBJECT_POSITION, WAY_LEFT
 from pirl.envs.starts import Start
 
 OFFSETS = slice(STEPS, 4 * STEPS)
-CLOSENESS = slice(4 * STEPS, (4 + len(WIDTHS)) * STEPS)
-WAY = slice(CLOSENESS.stop, CLOSENESS.stop + 3)
+CLOSENESS = slice(OFFSETS.stop, OFFSETS.stop + len(GRASP_WIDTHS) * STEPS)
+WAYS = slice(CLOSENESS.stop, CLOSENESS.stop + 3 * STEPS)
+ARRIVAL = slice(WAYS.stop, WAYS.stop + len(PLACE_WIDTHS) * STEPS)
 
 
 def scene(grip, subject, way=(0.0, 0.0, 0.0)):
@@ -38,7 +46,16 @@ def test_offsets_are_seen_from_the_subject_and_from_its_destination():
     assert seen[:STEPS].tolist() == [1.0] * STEPS
     torch.testing.assert_close(seen[OFFSETS][-3:], torch.tensor([0.0, 0.0, 0.3]), atol=1e-6, rtol=0)
     assert seen[CLOSENESS].max() == pytest.approx(1.0)
-    torch.testing.assert_close(seen[WAY], torch.tensor([0.0, -2.0, 0.3]), atol=1e-6, rtol=0)
+
+
+def test_the_subject_goes_along_with_the_hand_to_its_destination():
+    state = scene((0.0, 0.0, 0.3), (0.01, -0.01, 0.28), way=(0.1, 0.2, -0.1))
+    seen = approach(state, looked_at(absolute((0.0, 0.0, 0.3), (0.1, 0.2, 0.35))))
+    torch.testing.assert_close(seen[WAYS][:3], torch.tensor([-1.0, -2.0, 1.0]), atol=1e-6, rtol=0)
+    torch.testing.assert_close(seen[WAYS][-3:], torch.tensor([0.0, 0.0, 1.5]), atol=1e-6, rtol=0)
+    arrival = seen[ARRIVAL].unflatten(0, (len(PLACE_WIDTHS), STEPS))
+    torch.testing.assert_close(arrival[:, -1], torch.ones(len(PLACE_WIDTHS)), atol=1e-6, rtol=0)
+    assert (arrival[:, 0] < 1e-5).all()
 
 
 def test_leading_dimensions_are_kept_whatever_the_length_of_the_chunk():
