@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from pirl.algorithms.acting import SCENE_STATE
 from pirl.algorithms.pi_rl.approach import looked_at
 from pirl.envs.scene_state import GOALS as PLACES
-from pirl.envs.scene_state import PER_METRE, SCENE_DIM, SUBJECT_POSITION
+from pirl.envs.scene_state import PER_METRE, SCENE_DIM, SUBJECT_POSITION, WAY_LEFT
 from pirl.flow.chain import Output
 from pirl.policies.flow_policy import Context, FlowPolicy
 
@@ -162,10 +162,10 @@ def move(position: Tensor, actions: Tensor, goal: Tensor) -> tuple[Tensor, Tenso
 
 
 def scene_state(state: Tensor, elapsed: float) -> Tensor:
-    """The goal as an object in a world whose origin is the point, [SCENE_DIM]."""
+    """The goal as an object and as a destination in a world whose origin is the point, [SCENE_DIM]."""
     scene = torch.zeros(SCENE_DIM)
     scene[0] = elapsed
-    scene[PLACES[0]][SUBJECT_POSITION][:2] = state[2:] - state[:2]
+    scene[PLACES[0]][SUBJECT_POSITION][:2] = scene[PLACES[0]][WAY_LEFT][:2] = state[2:] - state[:2]
     return scene
 
 
