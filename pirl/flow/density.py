@@ -64,6 +64,11 @@ def bernoulli_log_prob(outcome: Tensor, logit: Tensor, temperature: float = 1.0)
     return -F.binary_cross_entropy_with_logits(logit / temperature, outcome, reduction="none")
 
 
+def logistic_log_prob(sample: Tensor, scale: float) -> Tensor:
+    """Log density of the logistic distribution around 0, per entry."""
+    return F.logsigmoid(sample / scale) + F.logsigmoid(-sample / scale) - math.log(scale)
+
+
 def bernoulli_entropy(logit: Tensor, temperature: float = 1.0) -> Tensor:
     """Entropy of a Bernoulli variable with sigmoid(logit / temperature), per entry."""
     scaled = logit / temperature

@@ -14,7 +14,6 @@ from peft import PeftModel
 
 from pirl.algorithms.factory import make_algorithm
 from pirl.algorithms.pi_rl.algorithm import PiRLAlgorithm
-from pirl.algorithms.pi_rl.approach import looked_at
 from pirl.policies.adapters import bare, load_policy
 from pirl.policies.fit import check_fit
 from pirl.policies.processing import PolicyProcessing
@@ -56,7 +55,7 @@ def build_agent(config: OnlineTrainConfig) -> Agent:
                 "algorithm.advantage: action_value needs env.control_mode=absolute, for a relative step ends "
                 "where the controller leaves it; use gae"
             )
-        algorithm.commands = lambda actions: torch.from_numpy(processing.decode(looked_at(actions)))
+        algorithm.commands = lambda actions: torch.from_numpy(processing.decode(actions))
     return Agent(policy, processing, algorithm)
 
 

@@ -18,7 +18,6 @@ from lerobot.rl.buffer import ReplayBuffer
 from torch import Tensor, nn
 
 from pirl.algorithms.acting import SCENE_STATE
-from pirl.algorithms.pi_rl.approach import looked_at
 from pirl.envs.scene_state import GOALS as PLACES
 from pirl.envs.scene_state import PER_METRE, SCENE_DIM, SUBJECT_POSITION, WAY_LEFT
 from pirl.flow.chain import Output
@@ -170,9 +169,9 @@ def scene_state(state: Tensor, elapsed: float) -> Tensor:
 
 
 def commands(actions: Tensor) -> Tensor:
-    """Velocities as the positions they lead to in that world, where they are looked at, [B, STEPS, 7]."""
+    """Velocities as the positions they lead to in that world, [B, H, 7]."""
     positions = STEP / PER_METRE * actions.clamp(-1, 1).cumsum(-2)
-    return looked_at(torch.cat([positions, torch.zeros(*actions.shape[:-1], 5)], dim=-1))
+    return torch.cat([positions, torch.zeros(*actions.shape[:-1], 5)], dim=-1)
 
 
 @torch.no_grad()

@@ -11,7 +11,6 @@ from lerobot.transport.utils import bytes_to_transitions, transitions_to_bytes
 from torch import Tensor
 
 from pirl.algorithms.acting import SCENE_STATE
-from pirl.algorithms.pi_rl.approach import looked_at
 from pirl.algorithms.pi_rl.batch import UpdateBatch
 from pirl.envs.scene_state import SCENE_DIM
 from tests.policies.tiny import make_observation
@@ -70,7 +69,7 @@ def store(transitions: list[dict], buffer: ReplayBuffer | None = None) -> Replay
 
 def commands(actions: Tensor) -> Tensor:
     """A stand-in for a policy's postprocessor, [B, H, D] -> [B, STEPS, 7]."""
-    return looked_at(torch.nn.functional.pad(actions.float(), (0, 7))[..., :7])
+    return torch.nn.functional.pad(actions.float(), (0, 7))[..., :7]
 
 
 def batch_of(algorithm) -> UpdateBatch:

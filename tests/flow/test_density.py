@@ -1,12 +1,19 @@
 """Log-densities and entropies against the reference and against torch.distributions."""
 
 import pytest
+import scipy.stats
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.distributions import Bernoulli, Normal
 
-from pirl.flow.density import bernoulli_entropy, bernoulli_log_prob, gaussian_entropy, gaussian_log_prob
+from pirl.flow.density import (
+    bernoulli_entropy,
+    bernoulli_log_prob,
+    gaussian_entropy,
+    gaussian_log_prob,
+    logistic_log_prob,
+)
 from tests.flow.vectors import VECTORS, assert_close
 
 
@@ -31,6 +38,12 @@ def test_no_gradient_flows_where_there_is_no_noise():
     mean = torch.zeros(2, requires_grad=True)
     gaussian_log_prob(torch.ones(2), mean, torch.tensor([0.0, 1.0])).sum().backward()
     assert mean.grad.tolist() == [0.0, 1.0]
+
+
+@given(sample=st.floats(-50, 50), scale=st.floats(0.2, 5))
+def test_logistic_matches_scipy(sample, scale):
+    expected = scipy.stats.logistic.logpdf(sample, scale=scale)
+    assert float(logistic_log_prob(torch.tensor(sample, dtype=torch.float64), scale)) == pytest.approx(expected)
 
 
 @given(logit=st.floats(-30, 30), temperature=st.floats(0.2, 3), outcome=st.sampled_from([0.0, 1.0]))

@@ -48,6 +48,7 @@ POSITIVE = (
     "gripper_temperature",
     "target_kl",
     "imagined_spread",
+    "imagined_gripper_temperature",
     "preference_temperature",
 )
 NOT_NEGATIVE = (
@@ -117,6 +118,9 @@ class PiRLConfig(RLAlgorithmConfig):
     # Draws per decision of `action_value`, and how much wider they scatter than the exploration does.
     imagined_decisions: int = 16
     imagined_spread: float = 1.0
+    # Temperature of what is imagined of a Bernoulli gripper: one draw for a chunk's steps, so that it closes
+    # or opens earlier or later, weighted back to the policy's own probabilities. null: as the exploration.
+    imagined_gripper_temperature: float | None = None
     # `ppo`, or with `action_value` also `preferred`: the policy's own flow-matching loss on the imagined
     # actions' means, weighted with softmax(Q / preference_temperature).
     objective: str = "ppo"
@@ -264,9 +268,10 @@ class PiRLConfig(RLAlgorithmConfig):
             raise ValueError(
                 "algorithm.guidance: PPO learns from the policy's own decisions; use objective=preferred or 0"
             )
-        elif self.imagined_spread != 1.0:
+        elif self.imagined_spread != 1.0 or self.imagined_gripper_temperature is not None:
             raise ValueError(
-                "algorithm.imagined_spread: PPO needs draws of the behaviour policy itself; use 1"
+                "algorithm.imagined_spread, imagined_gripper_temperature: PPO needs draws of the behaviour "
+                "policy itself; use 1 and null"
             )
         if self.dual_clip is not None and self.dual_clip <= 1:
             raise ValueError(

@@ -24,7 +24,7 @@ from pirl.flow.chain import Step
 from pirl.policies.flow_policy import Context, FlowPolicy
 
 Commands = Callable[[Tensor], Tensor]
-"""Policy-space actions [B, H, D] to LIBERO's own absolute ones where they are `looked_at`, [B, STEPS, 7]."""
+"""Policy-space actions [B, H, D] to LIBERO's own absolute ones, [B, H, 7]."""
 
 
 class Draws(NamedTuple):
@@ -35,6 +35,7 @@ class Draws(NamedTuple):
     drawn: dict[str, Tensor]  # what their log-prob needs, [B, M, ...]
     actions: Tensor  # in policy space, [B, M, H, D]
     inputs: Tensor  # the critic's, [B, M, I]
+    log_weight: Tensor  # how much likelier the policy makes them than they were drawn, [B, M]
 
 
 def made_inputs(batch: UpdateBatch, commands: Commands) -> Tensor:
@@ -57,7 +58,8 @@ def imagine(batch: UpdateBatch, commands: Commands) -> Iterator[Draws]:
         if not share:
             continue
         actions = policy.finish_imagined(drawn)
-        yield Draws(rows, ending, drawn, actions, _judged(scenes[rows], actions, commands))
+        inputs = _judged(scenes[rows], actions, commands)
+        yield Draws(rows, ending, drawn, actions, inputs, policy.log_weight(uniform[rows]))
 
 
 class Imagination:
@@ -121,7 +123,7 @@ def preferred_actions(batch: UpdateBatch, commands: Commands, critic: nn.Module)
     advantages = torch.zeros(batch.size, batch.config.imagined_decisions, device=batch.device)
     for draws in imagine(batch, commands):
         values = critic(draws.inputs)
-        weights = _preference(values, batch.config)
+        weights = _preference(values, draws.log_weight, batch.config)
         actions[draws.rows] = torch.einsum("bm,bmhd->bhd", weights, draws.actions)
         advantages[draws.rows] = _advantages(values)
     return batch.processes.sum(actions), batch.processes.sum(advantages)
@@ -164,7 +166,7 @@ def guide(
     drawn = policy.imagine(ending, led, config.imagined_spread * noise, uniform)
     seen = scenes.to(device)[rows][:, None].expand(-1, config.imagined_decisions, -1)
     values = critic(_judged(seen, policy.finish_imagined(drawn), commands))
-    preference = _preference(values, config)
+    preference = _preference(values, policy.log_weight(uniform), config)
     liked = {"ending": torch.einsum("bm,bmcd->bcd", preference, drawn["ending"])[:, None]}
     if flow.binary_dims:
         one = torch.multinomial(preference, 1)[:, 0]
@@ -193,9 +195,9 @@ def _judged(scenes: Tensor, actions: Tensor, commands: Commands) -> Tensor:
     return torch.cat([scenes, approach(scenes, libero)], dim=-1)
 
 
-def _preference(values: Tensor, config: PiRLConfig) -> Tensor:
+def _preference(values: Tensor, log_weight: Tensor, config: PiRLConfig) -> Tensor:
     """Weights of what was imagined in each decision's place, [B, M], by its Q."""
-    return torch.softmax(values / config.preference_temperature, dim=1)
+    return torch.softmax(values / config.preference_temperature + log_weight, dim=1)
 
 
 def _advantages(values: Tensor) -> Tensor:

@@ -21,7 +21,13 @@ from pirl.flow.chain import (
     sample_chain,
 )
 from pirl.flow.correlation import correlate
-from pirl.flow.density import bernoulli_entropy, bernoulli_log_prob, gaussian_entropy, gaussian_log_prob
+from pirl.flow.density import (
+    bernoulli_entropy,
+    bernoulli_log_prob,
+    gaussian_entropy,
+    gaussian_log_prob,
+    logistic_log_prob,
+)
 from pirl.flow.kernels import euler_mean, flow_sde, native_mean, time_grid
 from pirl.policies.flow_policy import Context, FlowPolicy, integer_ids
 
@@ -176,9 +182,31 @@ class StochasticPolicy:
         drawn = torch.where(std > 0, mean + std * correlated, stored["chain"][:, None, -1])
         imagined = {"ending": drawn}
         if self.flow.binary_dims:
-            probability = torch.sigmoid(self._logits(ending.output) / self.config.gripper_temperature)
-            imagined["gripper"] = (uniform < probability[:, None]).float()
+            logits = self._logits(ending.output)[:, None]
+            if self.config.imagined_gripper_temperature is None:
+                closed = uniform < torch.sigmoid(logits / self.config.gripper_temperature)
+            else:
+                closed = self._threshold(uniform) < logits
+            imagined["gripper"] = closed.float()
         return imagined
+
+    def log_weight(self, uniform: Tensor) -> Tensor:
+        """How much likelier the gripper of imagined decisions is than it was drawn, log, [B, M].
+
+        Args:
+            uniform: what `imagine` was given, [B, M, H, G].
+        """
+        wide = self.config.imagined_gripper_temperature
+        if wide is None:
+            return uniform.new_zeros(uniform.shape[:2])
+        threshold = self._threshold(uniform)
+        return (logistic_log_prob(threshold, 1.0) - logistic_log_prob(threshold, wide)).sum((-1, -2))
+
+    def _threshold(self, uniform: Tensor) -> Tensor:
+        """The logit from which on a chunk's gripper closes, one for all of its steps, [B, M, 1, G]."""
+        wide = self.config.imagined_gripper_temperature
+        assert wide is not None
+        return wide * torch.logit(uniform[:, :, :1], eps=1e-6)
 
     def evaluate_imagined(self, ending: Step, imagined: dict[str, Tensor]) -> Evaluation:
         """Log-prob of imagined decisions, [B * M, H]; entropies as in `evaluate`."""

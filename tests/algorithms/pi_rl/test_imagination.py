@@ -110,8 +110,9 @@ def test_preferred_actions_lean_to_what_a_critic_likes_and_stay_within_what_was_
 
 
 def test_wider_draws_are_for_imitation_alone():
-    with pytest.raises(ValueError, match="imagined_spread"):
-        make(imagined_spread=2.0)
+    for setting in ("imagined_spread", "imagined_gripper_temperature"):
+        with pytest.raises(ValueError, match=setting):
+            make(**{setting: 2.0})
     wide = make(imagined_decisions=64, imagined_spread=3.0, objective="preferred", preference_temperature=0.1)
     narrow = make(imagined_decisions=64, objective="preferred", preference_temperature=0.1)
     reach = []
@@ -120,6 +121,45 @@ def test_wider_draws_are_for_imitation_alone():
         _, advantages = preferred_actions(batch_of(algorithm), commands, lambda inputs: inputs[..., X])
         reach.append(advantages.std())
     torch.testing.assert_close(reach[1] / reach[0], torch.tensor(3.0), rtol=0.1, atol=0)
+
+
+def test_an_imagined_gripper_changes_earlier_or_later_and_is_weighted_back():
+    algorithm = make(make_xvla("ee6d"), objective="preferred", imagined_gripper_temperature=3.0)
+    batch, policy = batch_of(algorithm), algorithm.stochastic
+    rows = torch.arange(batch.size)
+    stored, ending = batch.stored(rows), policy.ending(batch.context(rows), batch.stored(rows))
+    dim = algorithm.flow.binary_dims[0]
+    slope = torch.linspace(-4.0, 4.0, algorithm.chunk_size)
+    ending.output.prediction[:, : algorithm.chunk_size, dim] = slope
+    noise = torch.zeros(batch.size, 4000, algorithm.flow.horizon, algorithm.flow.model_dims)
+    uniform = torch.rand(batch.size, 4000, algorithm.chunk_size, 1)
+    closed = policy.imagine(ending, stored, noise, uniform)["gripper"][..., 0]
+    assert (closed.diff(dim=-1) >= 0).all()  # one change at most in each
+    assert set(closed.sum(-1).flatten().tolist()) == {float(n) for n in range(algorithm.chunk_size + 1)}
+    weights = torch.softmax(policy.log_weight(uniform), dim=1)
+    flat = torch.einsum("bm,bmh->bh", weights, closed)
+    torch.testing.assert_close(flat, torch.sigmoid(slope).expand_as(flat), atol=0.05, rtol=0)
+    torch.testing.assert_close(closed.mean(1), torch.sigmoid(slope / 3).expand_as(flat), atol=0.05, rtol=0)
+
+
+def test_a_gripper_that_is_sure_is_told_better_by_a_critic():
+    settings = {"objective": "preferred", "imagined_decisions": 256, "preference_temperature": 0.01}
+    for wide, told in ((None, False), (3.0, True)):
+        algorithm = make(make_xvla("ee6d"), imagined_gripper_temperature=wide, **settings)
+        batch, dim = batch_of(algorithm), algorithm.flow.binary_dims[0]
+        ending = algorithm.stochastic.ending
+
+        def sure(context, stored, ending=ending, dim=dim):
+            step = ending(context, stored)
+            step.output.prediction[..., dim] = 6.0
+            return step
+
+        def with_gripper(actions, dim=dim):
+            return torch.cat([actions[..., :6], 2 * actions[..., [dim]] - 1], dim=-1)
+
+        algorithm.stochastic.ending = sure
+        actions, _ = preferred_actions(batch, with_gripper, lambda inputs: -inputs[..., SCENE_DIM])
+        assert bool((actions[..., dim] < 0.5).all()) is told
 
 
 def guided(guidance=1.0, **settings):
