@@ -1,7 +1,7 @@
 """Run a stock LeRobot command with LIBERO's files configured, so that it asks nothing and fetches nothing.
 
 Data sets are read as LeRobot does, only without decoding pictures in vain (`pirl.demonstrations.reading`);
-ACCELERATE_MIXED_PRECISION counts, and `--optimizer.type=muon` is known.
+ACCELERATE_MIXED_PRECISION counts (bf16 where the device has it), and `--optimizer.type=muon` is known.
 
 `python -m pirl.stock lerobot-eval --policy.path=results/smoke/sac/policy --env.type=libero ...`
 """
@@ -9,6 +9,7 @@ ACCELERATE_MIXED_PRECISION counts, and `--optimizer.type=muon` is known.
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import os
 import sys
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import pirl.muon  # noqa: F401  (known to LeRobot by its name from now on)
 from pirl.demonstrations.reading import read_by_column
 from pirl.envs.assets import configure_libero
+from pirl.precision import has_bfloat16
 
 
 def main() -> None:
@@ -33,17 +35,23 @@ def main() -> None:
 
 
 def train_in(precision: str) -> None:
-    """Let lerobot-train compute in `precision` with the weights as they are.
+    """Let lerobot-train compute in `precision` with the weights as they are; bf16 only where that is no loss.
 
     Stock, it asks accelerate for the precision of the weights, whatever the environment says.
     """
     import accelerate  # seconds, of use to training alone
+    import torch
 
     stock = accelerate.Accelerator
 
     class Accelerator(stock):  # type: ignore[misc, valid-type]
         def __init__(self, **settings: Any) -> None:
-            super().__init__(**settings | {"mixed_precision": precision})
+            device = "cpu" if settings.get("cpu") or not torch.cuda.is_available() else "cuda"
+            if precision == "bf16" and not has_bfloat16(device):
+                logging.info("mixed_precision: this %s computes in float32, it has no bfloat16", device)
+                super().__init__(**settings | {"mixed_precision": "no"})
+            else:
+                super().__init__(**settings | {"mixed_precision": precision})
 
     accelerate.Accelerator = Accelerator  # type: ignore[misc]
 

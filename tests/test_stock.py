@@ -16,7 +16,16 @@ def fresh_accelerate(monkeypatch):
     AcceleratorState._reset_state(reset_partial_state=True)
 
 
-def test_the_precision_asked_for_wins_over_that_of_the_weights(fresh_accelerate):
-    train_in("bf16")
-    accelerator = accelerate.Accelerator(mixed_precision="no", cpu=True)
-    assert accelerator.mixed_precision == "bf16"
+def precision_of(wanted: str, weights: str = "no") -> str:
+    train_in(wanted)
+    return accelerate.Accelerator(mixed_precision=weights, cpu=True).mixed_precision
+
+
+def test_the_precision_asked_for_wins_over_that_of_the_weights(fresh_accelerate, monkeypatch):
+    monkeypatch.setattr("pirl.stock.has_bfloat16", lambda device_type: True)
+    assert precision_of("bf16") == "bf16"
+
+
+def test_bfloat16_is_left_alone_where_it_is_emulated(fresh_accelerate, monkeypatch):
+    monkeypatch.setattr("pirl.stock.has_bfloat16", lambda device_type: False)
+    assert precision_of("bf16") == "no"

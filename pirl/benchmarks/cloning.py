@@ -1,10 +1,11 @@
-"""What cloning on a CPU spends on reading frames and on fetching memory, in results/bench/cloning.json.
+"""What cloning on a CPU spends on reading frames, memory and arithmetic, in results/bench/cloning.json.
 
     python -m pirl.benchmarks.cloning [--repetitions 3] [--output FILE]
 
 Reading: one frame with its chunk of actions, by LeRobot's own reader and by column, taking turns. A step:
 forward, backward and AdamW of the default experiment's XVLA on random frames, without the settings of
-`pirl.allocation` and with them, each in a process of its own, taking turns. Both as medians.
+`pirl.allocation` and with them, then with them in bfloat16 and in float32, each in a process of its own,
+taking turns. All as medians.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from pirl.demonstrations.reading import ColumnReader
 from pirl.envs.starts import Start
 from pirl.files import write_json_atomically
 
+STOCK, HERE, BFLOAT16 = "stock", "here", "bfloat16"
 CHUNK, PIXELS, FRAMES, BATCH, STEPS = 8, 64, 200, 64, 8
 
 
@@ -43,21 +45,27 @@ def main() -> None:
     )
     parser.add_argument("--repetitions", type=int, default=3, help="turns of each side")
     parser.add_argument("--output", type=Path, default=Path("results/bench/cloning.json"))
-    parser.add_argument("--step-alone", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--step-alone", choices=[STOCK, HERE, BFLOAT16], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.step_alone:
-        print(json.dumps(step_seconds()))
+        print(json.dumps(step_seconds(bfloat16=arguments.step_alone == BFLOAT16)))
         return
+    seconds = {
+        "read": reading(arguments.repetitions),
+        "step": stepping((STOCK, HERE), arguments.repetitions),
+        "step_bfloat16": stepping((BFLOAT16, HERE), arguments.repetitions),
+    }
     figures = {
-        "read_ms": {name: 1e3 * value for name, value in reading(arguments.repetitions).items()},
-        "step_ms": {name: 1e3 * value for name, value in stepping(arguments.repetitions).items()},
+        f"{name}_ms": {side: 1e3 * value for side, value in sides.items()} for name, sides in seconds.items()
     }
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     write_json_atomically(arguments.output, figures)
-    table = Table("", "stock, ms", "here, ms", "stock / here")
+    table = Table("", "against", "ms", "here, ms", "ratio")
     for name, sides in figures.items():
-        stock, here = sides["stock"], sides["here"]
-        table.add_row(name.removesuffix("_ms"), f"{stock:.1f}", f"{here:.1f}", f"{stock / here:.2f}")
+        (other, against), here = next(iter(sides.items())), sides[HERE]
+        table.add_row(
+            name.removesuffix("_ms"), other, f"{against:.1f}", f"{here:.1f}", f"{against / here:.2f}"
+        )
     Console().print(table)
     Console().print(f"written to {arguments.output}")
 
@@ -68,7 +76,7 @@ def reading(repetitions: int) -> dict[str, float]:
         root = Path(folder) / "random"
         write_dataset([random_episode(seed) for seed in range(4)], root, "libero", {})
         datasets = {}
-        for name, reader in {"stock": lerobot_dataset.DatasetReader, "here": ColumnReader}.items():
+        for name, reader in {STOCK: lerobot_dataset.DatasetReader, HERE: ColumnReader}.items():
             lerobot_dataset.DatasetReader = reader  # type: ignore[misc]
             steps = {"action": [step / 20 for step in range(CHUNK)]}
             datasets[name] = LeRobotDataset(root.name, root=root, delta_timestamps=steps)
@@ -96,20 +104,21 @@ def random_episode(seed: int) -> Episode:
     )
 
 
-def stepping(repetitions: int) -> dict[str, float]:
-    """Seconds per training step, by the allocator's settings."""
+def stepping(sides: tuple[str, ...], repetitions: int) -> dict[str, float]:
+    """Seconds per training step: `stock` with the allocator as it is, else with our settings."""
 
-    def alone(settings: dict[str, str]) -> float:
-        command = [sys.executable, "-m", "pirl.benchmarks.cloning", "--step-alone"]
+    def alone(side: str) -> float:
+        command = [sys.executable, "-m", "pirl.benchmarks.cloning", f"--step-alone={side}"]
         environment = {name: value for name, value in os.environ.items() if name not in KEEP_BUFFERS}
-        done = subprocess.run(command, env=environment | settings, check=True, capture_output=True)
+        environment |= {} if side == STOCK else KEEP_BUFFERS
+        done = subprocess.run(command, env=environment, check=True, capture_output=True)
         return float(json.loads(done.stdout.splitlines()[-1]))
 
-    return taking_turns({"stock": lambda: alone({}), "here": lambda: alone(KEEP_BUFFERS)}, repetitions)
+    return taking_turns({side: lambda s=side: alone(s) for side in sides}, repetitions)
 
 
-def step_seconds() -> float:
-    """Median of some training steps in this process."""
+def step_seconds(bfloat16: bool) -> float:
+    """Median of some training steps in this process, in bfloat16 whether or not the CPU has it."""
     policy = make_policy("tiny_xvla").train()
     optimizer = torch.optim.AdamW(policy.parameters())
     batch = {
@@ -123,7 +132,9 @@ def step_seconds() -> float:
     seconds = []
     for _ in range(STEPS):
         began = time.perf_counter()
-        policy.forward(batch)[0].backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            loss = policy.forward(batch)[0]
+        loss.backward()
         optimizer.step()
         optimizer.zero_grad()
         seconds.append(time.perf_counter() - began)

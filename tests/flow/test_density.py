@@ -43,7 +43,9 @@ def test_no_gradient_flows_where_there_is_no_noise():
 @given(sample=st.floats(-50, 50), scale=st.floats(0.2, 5))
 def test_logistic_matches_scipy(sample, scale):
     expected = scipy.stats.logistic.logpdf(sample, scale=scale)
-    assert float(logistic_log_prob(torch.tensor(sample, dtype=torch.float64), scale)) == pytest.approx(expected)
+    assert float(logistic_log_prob(torch.tensor(sample, dtype=torch.float64), scale)) == pytest.approx(
+        expected
+    )
 
 
 @given(logit=st.floats(-30, 30), temperature=st.floats(0.2, 3), outcome=st.sampled_from([0.0, 1.0]))

@@ -6,7 +6,14 @@ rule train:
         policy=rules.warm_start.output.policy,
         demonstrations=rules.demos.output.libero,
         code=code(
-            "envs", "flow", "policies", "algorithms", "runtime", "tracking", "muon.py"
+            "envs",
+            "flow",
+            "policies",
+            "algorithms",
+            "runtime",
+            "tracking",
+            "muon.py",
+            "precision.py",
         ),
         script=f"{SCRIPTS}/train.py",
     output:

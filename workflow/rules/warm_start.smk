@@ -36,7 +36,7 @@ rule pointing:
 rule pretrain:
     input:
         dataset=rules.pointing.output,
-        code=code("experiment/cloning.py", "policies", "muon.py"),
+        code=code("experiment/cloning.py", "policies", "muon.py", "precision.py"),
         script=f"{SCRIPTS}/pretrain.py",
     output:
         directory(f"{RESULTS}/pretrain/policy"),
@@ -64,7 +64,7 @@ rule warm_start:
     input:
         dataset=rules.demos.output[demonstration_layout(config)],
         pretrained=PRETRAINED,
-        code=code("experiment/cloning.py", "policies", "muon.py"),
+        code=code("experiment/cloning.py", "policies", "muon.py", "precision.py"),
         script=f"{SCRIPTS}/warm_start.py",
     output:
         policy=directory(f"{RESULTS}/warm_start/policy"),

@@ -15,8 +15,8 @@ from pirl.envs.scene_state import GOALS, GRIP_POSITION, MAX_GOALS, PER_METRE, SU
 
 STEPS = 4  # of a chunk that are looked at, evenly spaced, the last among them
 PLACES = STEPS + 2  # those, and where the gripper is first told to close and first told to open
-# Widths of closeness in scene units, in the horizontal plane and in height: a grasp forgives half a centimetre
-# to two, and what is let go lands beside a basket 4 cm from its middle.
+# Widths of closeness in scene units, in the horizontal plane and in height: a grasp forgives half a
+# centimetre to two, and what is let go lands beside a basket 4 cm from its middle.
 GRASP_WIDTHS, PLACE_WIDTHS, HEIGHTS = (0.05, 0.1, 0.2), (0.2, 0.4), (0.15, 0.4)
 APPROACH_DIM = STEPS + MAX_GOALS * PLACES * (6 + len(GRASP_WIDTHS) + len(PLACE_WIDTHS) + len(HEIGHTS))
 

@@ -207,7 +207,8 @@ class PiRLConfig(RLAlgorithmConfig):
     lr_final_fraction: float = 0.1
     # Optimizer steps over which the rate rises from 0: Adam's first steps overshoot.
     lr_warmup_steps: int = 20
-    # bfloat16 arithmetic in the encoder and in imitation; what log-probs are made of stays float32.
+    # bfloat16 arithmetic in the encoder and in imitation, where the device has it; what log-probs are made of
+    # stays float32.
     autocast: bool = False
     # Less memory for more arithmetic: the backward pass computes activations again, block by block in XVLA,
     # denoiser call by denoiser call elsewhere (which helps where several steps are stochastic).

@@ -19,6 +19,7 @@ from pirl.algorithms.pi_rl.losses import approximate_kl, log_ratios, policy_loss
 from pirl.algorithms.pi_rl.optimizers import annealed
 from pirl.algorithms.processes import Processes
 from pirl.algorithms.sharding import clip_gradients
+from pirl.precision import autocast
 
 ImitationLoss = Callable[[int], Tensor]
 """Flow-matching loss on an offline batch matched to so many online decisions."""
@@ -182,7 +183,7 @@ class Optimisation:
         batch = lessons.latest
         for piece, share in lessons.passes(rows):
             context, actions = lessons.look_up(piece)
-            with torch.autocast(batch.device.type, torch.bfloat16, enabled=self._config.autocast):
+            with autocast(batch.device, self._config.autocast):
                 loss = batch.policy.flow.imitation_loss(context, actions)
             (loss * share).backward()
             if share:

@@ -30,6 +30,7 @@ from pirl.flow.density import (
 )
 from pirl.flow.kernels import euler_mean, flow_sde, native_mean, time_grid
 from pirl.policies.flow_policy import Context, FlowPolicy, integer_ids
+from pirl.precision import autocast
 
 
 class Evaluation(NamedTuple):
@@ -72,7 +73,7 @@ class StochasticPolicy:
     def encode(self, observation: dict[str, Tensor]) -> Context:
         """Encode observations on the policy's device; floats come out as float32."""
         moved = {key: value.to(self.device) for key, value in observation.items()}
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.autocast):
+        with autocast(self.device, self.config.autocast):
             context = self.flow.encode(moved)
         return {key: value.float() if value.is_floating_point() else value for key, value in context.items()}
 
