@@ -16,6 +16,8 @@ import torch
 from lerobot.optim.optimizers import OptimizerConfig
 from torch import Tensor
 
+from pirl.precision import has_bfloat16
+
 # Shorter sides than this are biases, norms, depthwise filters and tables of one row.
 SHORTEST_SIDE = 16
 NEWTON_SCHULZ_STEPS = 5
@@ -124,9 +126,14 @@ def is_matrix(parameter: Tensor) -> bool:
 
 
 def orthogonalised(matrices: Tensor) -> Tensor:
-    """Matrices [N, A, B] with the same singular vectors, all singular values near one, in their own dtype."""
+    """Matrices [N, A, B] with the same singular vectors, all singular values near one, in their own dtype.
+
+    The iteration forgives rounding, so it is done in bfloat16 where the device has that.
+    """
     tall = matrices.shape[1] > matrices.shape[2]
-    x = (matrices.mT if tall else matrices).bfloat16()
+    x = (matrices.mT if tall else matrices).to(
+        torch.bfloat16 if has_bfloat16(matrices.device.type) else torch.float32
+    )
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
     a, b, c = QUINTIC
     for _ in range(NEWTON_SCHULZ_STEPS):

@@ -1,5 +1,7 @@
 """Muon against its definition, and as LeRobot's trainings use it."""
 
+from unittest.mock import patch
+
 import hypothesis.strategies as st
 import pytest
 import torch
@@ -32,15 +34,23 @@ def train(network: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> f
 
 
 @given(
-    st.integers(1, 3), st.integers(4, 24), st.integers(4, 24), st.floats(1e-6, 1e3), st.integers(0, 2**31 - 1)
+    st.integers(1, 3),
+    st.integers(4, 24),
+    st.integers(4, 24),
+    st.floats(1e-6, 1e3),
+    st.integers(0, 2**31 - 1),
+    st.booleans(),
 )
-def test_directions_keep_singular_vectors_and_lose_singular_values(count, rows, columns, scale, seed):
+def test_directions_keep_singular_vectors_and_lose_singular_values(
+    count, rows, columns, scale, seed, bfloat16
+):
     generator = torch.Generator().manual_seed(seed)
     side = min(rows, columns)
     left, _ = torch.linalg.qr(torch.randn(count, rows, side, generator=generator))
     right, _ = torch.linalg.qr(torch.randn(count, columns, side, generator=generator))
     values = torch.linspace(1.0, 0.2, side)
-    directions = orthogonalised(scale * (left * values) @ right.mT)
+    with patch("pirl.muon.has_bfloat16", return_value=bfloat16):
+        directions = orthogonalised(scale * (left * values) @ right.mT)
     kept = left.mT @ directions @ right
     diagonal = kept.diagonal(dim1=1, dim2=2)
     assert ((diagonal > 0.5) & (diagonal < 1.3)).all()
