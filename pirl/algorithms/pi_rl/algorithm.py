@@ -98,11 +98,12 @@ class PiRLAlgorithm(RLAlgorithm):
         context = self.stochastic.encode(observation)
         batch = len(next(iter(observation.values())))
         action, stored = self.stochastic.decide(context, batch)
-        if self.config.guidance and self.policy_version and scenes is not None:
+        share = self.config.guidance_of(self.policy_version)
+        if share and scenes is not None:
             if self.commands is None or self.critic is None:
                 raise RuntimeError("guidance: set `commands` before act")
             action, stored = guide(
-                self.stochastic, context, action, stored, scenes, self.commands, self.critic
+                self.stochastic, context, action, stored, scenes, self.commands, self.critic, share
             )
         return Decision(action, {key: value.cpu() for key, value in stored.items()})
 

@@ -34,6 +34,7 @@ AT_LEAST_ONE = (
     "critic_epochs",
     "imagined_decisions",
     "decision_memory",
+    "guidance_decay_updates",
 )
 POSITIVE = (
     "noise_level",
@@ -128,6 +129,9 @@ class PiRLConfig(RLAlgorithmConfig):
     # With `preferred`, once the critic is fitted: share of the actors' decisions in whose place the mean of
     # the imagined is made, weighted with softmax(Q / preference_temperature). Evaluation is never guided.
     guidance: float = 0.0
+    # Updates over which `guidance` falls to 0, so that in the end the policy learns where it goes by itself
+    # (Ross et al. 2011, DAgger); null: it stays.
+    guidance_decay_updates: int | None = None
     # Latest updates whose decisions are imitated, as the critic sees them by then. Not in checkpoints: a
     # resumed run begins with its next update's.
     decision_memory: int = 1
@@ -284,6 +288,14 @@ class PiRLConfig(RLAlgorithmConfig):
             raise ValueError(
                 "algorithm.entropy_coefficient: flow_sde's noise is fixed, its entropy has no gradient; use 0"
             )
+
+    def guidance_of(self, policy_version: int) -> float:
+        """Share of decisions that the critic leads after so many updates: none before it is fitted."""
+        if policy_version == 0:
+            return 0.0
+        if self.guidance_decay_updates is None:
+            return self.guidance
+        return self.guidance * max(0.0, 1 - policy_version / self.guidance_decay_updates)
 
     def _check_action_value(self) -> None:
         needed: dict[str, object] = {"critic_input": "scene", "stochastic_steps": "last"}

@@ -138,8 +138,9 @@ def guide(
     scenes: Tensor,
     commands: Commands,
     critic: nn.Module,
+    share: float,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Replace the share `guidance` of decisions by what the critic prefers to them.
+    """Replace a share of decisions by what the critic prefers to them.
 
     That is the mean of imagined ones, weighted with softmax(Q / temperature): where Q is flat, one draw would
     be mere noise. A discrete gripper's outcomes are drawn with the same weights.
@@ -152,12 +153,13 @@ def guide(
         scenes: the simulator's own view of each, [B, S].
         commands: the policy's postprocessor.
         critic: Q(s, a).
+        share: probability that a decision is led.
 
     Returns:
         Actions [B, H, D_real] and what tells their log-prob, as from `decide`.
     """
     config, flow, device = policy.config, policy.flow, policy.device
-    rows = (torch.rand(len(scenes), device=device) < config.guidance).nonzero()[:, 0]
+    rows = (torch.rand(len(scenes), device=device) < share).nonzero()[:, 0]
     if not len(rows):
         return action, stored
     noise, uniform = _opposites(len(rows), config.imagined_decisions, flow, device)

@@ -222,6 +222,22 @@ def test_a_share_of_the_decisions_is_guided():
         assert torch.equal(mixed.complementary_info[key][same], entries[same])
 
 
+def test_guidance_ends_when_it_has_decayed():
+    settings = {"imagined_decisions": 64, "preference_temperature": 1e-3, "guidance_decay_updates": 4}
+    algorithm, observation, scenes = guided(**settings)
+    led = []
+    for version in range(6):
+        algorithm.policy_version = version
+        decisions = []
+        for seen in (scenes, None):
+            torch.manual_seed(4)
+            decisions.append(algorithm.act(observation, seen).action)
+        led.append(float((decisions[0] != decisions[1]).any(2).any(1).float().mean()))
+    assert led[0] == led[4] == led[5] == 0.0
+    assert led[1] > led[2] > led[3] > 0.0
+    assert abs(led[2] - 0.5) < 0.2
+
+
 def test_actors_receive_the_critic_that_guides_them():
     learner = make(objective="preferred", guidance=1.0)
     update(learner)
