@@ -49,9 +49,10 @@ def train_in(precision: str) -> None:
             device = "cpu" if settings.get("cpu") or not torch.cuda.is_available() else "cuda"
             if precision == "bf16" and not has_bfloat16(device):
                 logging.info("mixed_precision: this %s computes in float32, it has no bfloat16", device)
-                super().__init__(**settings | {"mixed_precision": "no"})
+                settings["mixed_precision"] = "no"
             else:
-                super().__init__(**settings | {"mixed_precision": precision})
+                settings["mixed_precision"] = precision
+            super().__init__(**settings)
 
     accelerate.Accelerator = Accelerator  # type: ignore[misc]
 

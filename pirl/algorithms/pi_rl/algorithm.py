@@ -23,7 +23,7 @@ from pirl.algorithms.pi_rl.batch import UpdateBatch
 from pirl.algorithms.pi_rl.configuration import PiRLConfig
 from pirl.algorithms.pi_rl.credit import Credit, Estimator
 from pirl.algorithms.pi_rl.critic_memory import CriticMemory
-from pirl.algorithms.pi_rl.imagination import Commands, guide
+from pirl.algorithms.pi_rl.imagination import Commands, guide, guided_share
 from pirl.algorithms.pi_rl.lessons import Lessons
 from pirl.algorithms.pi_rl.networks import Critic, SceneCritic
 from pirl.algorithms.pi_rl.optimisation import ImitationLoss, Means, Optimisation
@@ -98,7 +98,7 @@ class PiRLAlgorithm(RLAlgorithm):
         context = self.stochastic.encode(observation)
         batch = len(next(iter(observation.values())))
         action, stored = self.stochastic.decide(context, batch)
-        share = self.config.guidance_of(self.policy_version)
+        share = guided_share(self.config, self.policy_version)
         if share and scenes is not None:
             if self.commands is None or self.critic is None:
                 raise RuntimeError("guidance: set `commands` before act")

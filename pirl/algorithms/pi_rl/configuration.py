@@ -289,14 +289,6 @@ class PiRLConfig(RLAlgorithmConfig):
                 "algorithm.entropy_coefficient: flow_sde's noise is fixed, its entropy has no gradient; use 0"
             )
 
-    def guidance_of(self, policy_version: int) -> float:
-        """Share of decisions that the critic leads after so many updates: none before it is fitted."""
-        if policy_version == 0:
-            return 0.0
-        if self.guidance_decay_updates is None:
-            return self.guidance
-        return self.guidance * max(0.0, 1 - policy_version / self.guidance_decay_updates)
-
     def _check_action_value(self) -> None:
         needed: dict[str, object] = {"critic_input": "scene", "stochastic_steps": "last"}
         for name, value in needed.items():

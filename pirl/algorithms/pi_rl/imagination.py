@@ -18,6 +18,7 @@ from pirl.algorithms.acting import SCENE_STATE
 from pirl.algorithms.pi_rl.approach import APPROACH_DIM, approach
 from pirl.algorithms.pi_rl.batch import UpdateBatch
 from pirl.algorithms.pi_rl.configuration import PiRLConfig
+from pirl.algorithms.pi_rl.optimizers import annealed
 from pirl.algorithms.pi_rl.stochastic_policy import Evaluation, StochasticPolicy
 from pirl.envs.scene_state import SCENE_DIM
 from pirl.flow.chain import Step
@@ -127,6 +128,15 @@ def preferred_actions(batch: UpdateBatch, commands: Commands, critic: nn.Module)
         actions[draws.rows] = torch.einsum("bm,bmhd->bhd", weights, draws.actions)
         advantages[draws.rows] = _advantages(values)
     return batch.processes.sum(actions), batch.processes.sum(advantages)
+
+
+def guided_share(config: PiRLConfig, policy_version: int) -> float:
+    """Share of decisions that the critic leads after so many updates: none before it is fitted."""
+    if policy_version == 0:
+        return 0.0
+    if config.guidance_decay_updates is None:
+        return config.guidance
+    return config.guidance * annealed(policy_version / config.guidance_decay_updates, "linear", 0.0)
 
 
 @torch.no_grad()
