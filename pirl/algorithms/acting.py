@@ -30,12 +30,15 @@ class ActionSampler(Protocol):
     chunk_size: int  # H, executed steps per decision
     needs_scene_state: bool  # whether the simulator's own view travels with its decisions
 
-    def act(self, observation: dict[str, Tensor], scenes: Tensor | None = None) -> Decision:
+    def act(
+        self, observation: dict[str, Tensor], scenes: Tensor | None = None, chances: Tensor | None = None
+    ) -> Decision:
         """Decide for B preprocessed observations; no gradients.
 
         Args:
             observation: preprocessed policy inputs, [B, ...].
             scenes: the simulator's own view of each, [B, S], where `needs_scene_state`.
+            chances: a number in [0, 1) per episode, [B], for what concerns a share of the episodes.
         """
         ...
 
@@ -76,7 +79,9 @@ class GaussianActorSampler:
         self.chunk_size = dims // step_dims
 
     @torch.no_grad()
-    def act(self, observation: dict[str, Tensor], scenes: Tensor | None = None) -> Decision:
+    def act(
+        self, observation: dict[str, Tensor], scenes: Tensor | None = None, chances: Tensor | None = None
+    ) -> Decision:
         """Sample from the squashed Gaussian, as LeRobot's own actor does."""
         flat = self._policy.select_action(observation)
         return Decision(flat.reshape(len(flat), self.chunk_size, self._step_dims), {})

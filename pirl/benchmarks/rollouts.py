@@ -61,8 +61,10 @@ class CountedSampler:
         self.chunk_size = self.sampler.chunk_size
         self.needs_scene_state = self.sampler.needs_scene_state
 
-    def act(self, observation: dict[str, Tensor], scenes: Tensor | None = None) -> Decision:
-        decision = self.sampler.act(observation, scenes)
+    def act(
+        self, observation: dict[str, Tensor], scenes: Tensor | None = None, chances: Tensor | None = None
+    ) -> Decision:
+        decision = self.sampler.act(observation, scenes, chances)
         self.batches.append(len(decision.action))
         return decision
 
@@ -76,7 +78,9 @@ class WaitingSampler:
         self._decision, self._forward_s = decision, forward_s
         self.chunk_size = decision.action.shape[1]
 
-    def act(self, observation: dict[str, Tensor], scenes: Tensor | None = None) -> Decision:
+    def act(
+        self, observation: dict[str, Tensor], scenes: Tensor | None = None, chances: Tensor | None = None
+    ) -> Decision:
         time.sleep(self._forward_s)
         rows = torch.zeros(len(next(iter(observation.values()))), dtype=torch.long)
         info = {key: value[rows] for key, value in self._decision.complementary_info.items()}

@@ -21,6 +21,7 @@ from pirl.envs.workers import EnvWorkers, WorkerResult
 from pirl.policies.processing import PolicyProcessing
 
 Task = tuple[str, int]
+GOLDEN_RATIO = (1 + 5**0.5) / 2
 
 
 @dataclass
@@ -55,6 +56,11 @@ def cycle_starts(
     for count in itertools.count():
         index = (count * actors + actor_id) // repeats
         yield tasks[index % len(tasks)], Start(kind=kind, seed=seed_base + index)
+
+
+def chance(start: Start) -> float:
+    """A number in [0, 1) for an episode; those of successive seeds lie evenly there, however few they are."""
+    return start.seed * GOLDEN_RATIO % 1.0
 
 
 class EpisodeCollector:
@@ -149,7 +155,9 @@ class EpisodeCollector:
         if deciding:
             rows = torch.tensor(deciding)
             inputs = {key: value[rows] for key, value in states.items()}
-            decision = self._sampler.act(inputs, _scenes([active[row] for row in deciding]))
+            chosen = [active[row] for row in deciding]
+            chances = torch.tensor([chance(slot.start) for slot in chosen])
+            decision = self._sampler.act(inputs, _scenes(chosen), chances)
             actions = self._processing.decode(decision.action)
             for position, row in enumerate(deciding):
                 slot = active[row]

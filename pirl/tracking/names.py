@@ -59,6 +59,10 @@ METRICS: dict[str, Metric] = {
     "rollout/episodes": Metric("episodes", "episodes in the update's batch"),
     "rollout/decisions": Metric("decisions", "action chunks in the update's batch"),
     "rollout/batch_success_rate": Metric("share", "successes among the episodes of the update's batch"),
+    "rollout/success_rate_led": Metric("share", "successes among its episodes that the critic led"),
+    "rollout/success_rate_alone": Metric(
+        "share", "successes among its episodes in which the policy decided alone"
+    ),
     "rollout/policy_lag": Metric("updates", "mean age of the policy that acted; 0 is on-policy"),
     "rollout/dropped_episodes": Metric("episodes", "episodes refused as too old, so far"),
     "rollout/log_prob_gap": Metric(

@@ -5,7 +5,8 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pirl.runtime.rollout import cycle_starts
+from pirl.envs.starts import Start
+from pirl.runtime.rollout import chance, cycle_starts
 
 TASKS = [("libero_object", 0), ("libero_object", 3), ("libero_object", 9)]
 
@@ -34,3 +35,12 @@ def test_one_actor_plays_a_group_in_a_row():
         (TASKS[1], 101),
         (TASKS[2], 102),
     ]
+
+
+@given(first=st.integers(0, 10**9), episodes=st.integers(20, 300), share=st.floats(0.1, 0.9))
+def test_a_share_of_successive_episodes_has_chances_below_it(first, episodes, share):
+    chances = [chance(Start("wide", seed=first + index)) for index in range(episodes)]
+    assert all(0 <= number < 1 for number in chances)
+    assert abs(sum(number < share for number in chances) / episodes - share) < 0.15
+    of_one_task = chances[::3]
+    assert abs(sum(number < share for number in of_one_task) / len(of_one_task) - share) < 0.3

@@ -84,12 +84,15 @@ class PiRLAlgorithm(RLAlgorithm):
     # --- acting ---
 
     @torch.no_grad()
-    def act(self, observation: dict[str, Tensor], scenes: Tensor | None = None) -> Decision:
+    def act(
+        self, observation: dict[str, Tensor], scenes: Tensor | None = None, chances: Tensor | None = None
+    ) -> Decision:
         """Draw exploratory decisions; with `guidance`, once the critic is fitted, also what it prefers.
 
         Args:
             observation: preprocessed policy inputs, [B, ...].
             scenes: the simulator's own view of each, [B, S]; None: the policy decides alone.
+            chances: a number in [0, 1) per episode, [B]: those below the share to be led are; None: drawn.
 
         Returns:
             Actions [B, H, D_real] for the policy's postprocessor; the chain and log-prob to store with them.
@@ -98,13 +101,18 @@ class PiRLAlgorithm(RLAlgorithm):
         context = self.stochastic.encode(observation)
         batch = len(next(iter(observation.values())))
         action, stored = self.stochastic.decide(context, batch)
-        share = guided_share(self.config, self.policy_version)
-        if share and scenes is not None:
-            if self.commands is None or self.critic is None:
-                raise RuntimeError("guidance: set `commands` before act")
-            action, stored = guide(
-                self.stochastic, context, action, stored, scenes, self.commands, self.critic, share
-            )
+        if self.config.guidance:
+            led = torch.zeros(batch, dtype=torch.bool)
+            if scenes is not None:
+                share = guided_share(self.config, self.policy_version)
+                led = (torch.rand(batch) if chances is None else chances) < share
+            if scenes is not None and led.any():
+                if self.commands is None or self.critic is None:
+                    raise RuntimeError("guidance: set `commands` before act")
+                action, stored = guide(
+                    self.stochastic, context, action, stored, scenes, self.commands, self.critic, led
+                )
+            stored["led"] = led.float()
         return Decision(action, {key: value.cpu() for key, value in stored.items()})
 
     # --- on-policy data ---
@@ -244,6 +252,7 @@ class PiRLAlgorithm(RLAlgorithm):
             "rollout/episodes": float(batch.episode_end.sum()),
             "rollout/decisions": float(batch.size),
             "rollout/batch_success_rate": float(batch.done.sum() / batch.episode_end.sum()),
+            **_success_by_lead(batch),
             "rollout/policy_lag": float((self.policy_version - batch.info["policy_version"]).mean()),
             "rollout/dropped_episodes": float(self._reader.dropped if self._reader else 0),
             "rollout/log_prob_gap": float(gap.mean()),
@@ -366,3 +375,12 @@ class PiRLAlgorithm(RLAlgorithm):
         if self.config.critic_input == "action_tokens":
             token_dim = self.flow.token_dim
         return Critic(token_dim, state_dim, self.config.critic_hidden, self.config.critic_pooling_queries)
+
+
+def _success_by_lead(batch: UpdateBatch) -> dict[str, float]:
+    """Success of the episodes that the critic led, and of those in which the policy was alone."""
+    if "led" not in batch.info:
+        return {}
+    led, successes = batch.info["led"][batch.episode_end] > 0.5, batch.done[batch.episode_end].float()
+    parts = {"led": successes[led], "alone": successes[~led]}
+    return {f"rollout/success_rate_{name}": float(part.mean()) for name, part in parts.items() if len(part)}

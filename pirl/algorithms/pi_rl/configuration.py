@@ -126,8 +126,9 @@ class PiRLConfig(RLAlgorithmConfig):
     # actions' means, weighted with softmax(Q / preference_temperature).
     objective: str = "ppo"
     preference_temperature: float = 0.02
-    # With `preferred`, once the critic is fitted: share of the actors' decisions in whose place the mean of
-    # the imagined is made, weighted with softmax(Q / preference_temperature). Evaluation is never guided.
+    # With `preferred`, once the critic is fitted: share of the actors' episodes in which the mean of the
+    # imagined is made in each decision's place, weighted with softmax(Q / preference_temperature). In the
+    # others the policy goes where its own errors lead. Evaluation is never guided.
     guidance: float = 0.0
     # Updates over which `guidance` falls to 0, so that in the end the policy learns where it goes by itself
     # (Ross et al. 2011, DAgger); null: it stays.

@@ -131,7 +131,7 @@ def preferred_actions(batch: UpdateBatch, commands: Commands, critic: nn.Module)
 
 
 def guided_share(config: PiRLConfig, policy_version: int) -> float:
-    """Share of decisions that the critic leads after so many updates: none before it is fitted."""
+    """Share of episodes that the critic leads after so many updates: none before it is fitted."""
     if policy_version == 0:
         return 0.0
     if config.guidance_decay_updates is None:
@@ -148,9 +148,9 @@ def guide(
     scenes: Tensor,
     commands: Commands,
     critic: nn.Module,
-    share: float,
+    led: Tensor,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Replace a share of decisions by what the critic prefers to them.
+    """Replace some decisions by what the critic prefers to them.
 
     That is the mean of imagined ones, weighted with softmax(Q / temperature): where Q is flat, one draw would
     be mere noise. A discrete gripper's outcomes are drawn with the same weights.
@@ -163,19 +163,17 @@ def guide(
         scenes: the simulator's own view of each, [B, S].
         commands: the policy's postprocessor.
         critic: Q(s, a).
-        share: probability that a decision is led.
+        led: which, bool [B].
 
     Returns:
         Actions [B, H, D_real] and what tells their log-prob, as from `decide`.
     """
     config, flow, device = policy.config, policy.flow, policy.device
-    rows = (torch.rand(len(scenes), device=device) < share).nonzero()[:, 0]
-    if not len(rows):
-        return action, stored
+    rows = led.to(device).nonzero()[:, 0]
     noise, uniform = _opposites(len(rows), config.imagined_decisions, flow, device)
-    led = {key: entries[rows] for key, entries in stored.items()}
-    ending = policy.ending({key: entries[rows] for key, entries in context.items()}, led)
-    drawn = policy.imagine(ending, led, config.imagined_spread * noise, uniform)
+    made = {key: entries[rows] for key, entries in stored.items()}
+    ending = policy.ending({key: entries[rows] for key, entries in context.items()}, made)
+    drawn = policy.imagine(ending, made, config.imagined_spread * noise, uniform)
     seen = scenes.to(device)[rows][:, None].expand(-1, config.imagined_decisions, -1)
     values = critic(_judged(seen, policy.finish_imagined(drawn), commands))
     preference = _preference(values, policy.log_weight(uniform), config)
@@ -183,8 +181,8 @@ def guide(
     if flow.binary_dims:
         one = torch.multinomial(preference, 1)[:, 0]
         liked["gripper"] = drawn["gripper"][torch.arange(len(rows), device=device), one][:, None]
-    better = led | {key: entries[:, 0] for key, entries in liked.items() if key != "ending"}
-    better["chain"] = torch.cat([led["chain"][:, :-1], liked["ending"]], dim=1)
+    better = made | {key: entries[:, 0] for key, entries in liked.items() if key != "ending"}
+    better["chain"] = torch.cat([made["chain"][:, :-1], liked["ending"]], dim=1)
     better["log_prob"] = policy.evaluate_imagined(ending, liked).log_prob
     kept = {key: entries.index_copy(0, rows, better[key]) for key, entries in stored.items()}
     return action.index_copy(0, rows, policy.finish_imagined(liked)[:, 0]), kept

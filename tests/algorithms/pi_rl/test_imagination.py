@@ -209,7 +209,7 @@ def test_a_guided_decision_tells_its_own_density(variant):
     torch.testing.assert_close(made, decision.action)
 
 
-def test_a_share_of_the_decisions_is_guided():
+def test_without_chances_a_share_of_the_decisions_is_guided():
     algorithm, observation, scenes = guided(0.25, imagined_decisions=64, preference_temperature=1e-3)
     torch.manual_seed(4)
     mixed = algorithm.act(observation, scenes)
@@ -220,6 +220,32 @@ def test_a_share_of_the_decisions_is_guided():
     assert 0.5 < same.float().mean() < 0.95
     for key, entries in alone.complementary_info.items():
         assert torch.equal(mixed.complementary_info[key][same], entries[same])
+
+
+def test_an_episode_is_led_as_a_whole_or_not_at_all():
+    algorithm, observation, scenes = guided(0.25, imagined_decisions=64, preference_temperature=1e-3)
+    chances = torch.arange(64) / 64
+    torch.manual_seed(4)
+    mixed = algorithm.act(observation, scenes, chances)
+    torch.manual_seed(4)
+    alone = algorithm.act(observation)
+    led = (mixed.action != alone.action).any(2).any(1)
+    assert torch.equal(led, chances < 0.25)
+    assert torch.equal(mixed.complementary_info["led"], led.float())
+    assert not alone.complementary_info["led"].any()
+
+
+def test_success_is_told_apart_by_who_decided():
+    algorithm = make(objective="preferred", guidance=0.5)
+    transitions = record_episodes(algorithm, episodes=6, decisions=3)  # 0, 2 and 4 succeed
+    for transition in transitions:
+        episode = int(transition["complementary_info"]["episode_id"])
+        transition["complementary_info"]["led"] = torch.tensor([float(episode in (0, 1, 2))])
+    stats = update(algorithm, store(transitions))
+    assert stats["rollout/success_rate_led"] == pytest.approx(2 / 3)
+    assert stats["rollout/success_rate_alone"] == pytest.approx(1 / 3)
+    unguided = make(objective="preferred")
+    assert "rollout/success_rate_alone" not in update(unguided)
 
 
 def test_guidance_ends_when_it_has_decayed():
