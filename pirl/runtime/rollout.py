@@ -159,8 +159,7 @@ class EpisodeCollector:
             chances = torch.tensor([chance(slot.start) for slot in chosen])
             decision = self._sampler.act(inputs, _scenes(chosen), chances)
             actions = self._processing.decode(decision.action)
-            for position, row in enumerate(deciding):
-                slot = active[row]
+            for position, (row, slot) in enumerate(zip(deciding, chosen, strict=True)):
                 slot.transitions.append(
                     self._open(
                         slot,

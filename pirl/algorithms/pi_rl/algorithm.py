@@ -29,6 +29,7 @@ from pirl.algorithms.pi_rl.networks import Critic, SceneCritic
 from pirl.algorithms.pi_rl.optimisation import ImitationLoss, Means, Optimisation
 from pirl.algorithms.pi_rl.optimizers import Group, actor_groups, make_optimizer, schedule_factor
 from pirl.algorithms.pi_rl.rollouts import RolloutIterator, RolloutReader
+from pirl.algorithms.pi_rl.statistics import batch_statistics
 from pirl.algorithms.pi_rl.stochastic_policy import StochasticPolicy
 from pirl.algorithms.processes import Processes
 from pirl.algorithms.sharding import shard, whole
@@ -242,20 +243,9 @@ class PiRLAlgorithm(RLAlgorithm):
     def _stats(self, batch: UpdateBatch, optimisation: Optimisation, credit: Credit) -> TrainingStats:
         metrics = optimisation.metrics.result()
         losses = {name: value for name, value in metrics.items() if name.startswith("loss/")}
-        gap = ((batch.old_log_prob - batch.info["log_prob"]).abs() * batch.executed).sum(-1)
         extra = {name: value for name, value in metrics.items() if not name.startswith("loss/")}
-        extra |= {
-            "advantage/mean": float(credit.advantages.mean()),
-            "advantage/std": float(credit.advantages.std(unbiased=False)),
-            "value/mean": float(credit.values.mean()),
-            "value/return_mean": float(credit.returns.mean()),
-            "rollout/episodes": float(batch.episode_end.sum()),
-            "rollout/decisions": float(batch.size),
-            "rollout/batch_success_rate": float(batch.done.sum() / batch.episode_end.sum()),
-            **_success_by_lead(batch),
-            "rollout/policy_lag": float((self.policy_version - batch.info["policy_version"]).mean()),
+        extra |= batch_statistics(batch, credit, self.policy_version) | {
             "rollout/dropped_episodes": float(self._reader.dropped if self._reader else 0),
-            "rollout/log_prob_gap": float(gap.mean()),
             "lr/actor": self.optimizers["actor"].param_groups[0]["lr"],
         }
         if self.critic is not None:
@@ -375,12 +365,3 @@ class PiRLAlgorithm(RLAlgorithm):
         if self.config.critic_input == "action_tokens":
             token_dim = self.flow.token_dim
         return Critic(token_dim, state_dim, self.config.critic_hidden, self.config.critic_pooling_queries)
-
-
-def _success_by_lead(batch: UpdateBatch) -> dict[str, float]:
-    """Success of the episodes that the critic led, and of those in which the policy was alone."""
-    if "led" not in batch.info:
-        return {}
-    led, successes = batch.info["led"][batch.episode_end] > 0.5, batch.done[batch.episode_end].float()
-    parts = {"led": successes[led], "alone": successes[~led]}
-    return {f"rollout/success_rate_{name}": float(part.mean()) for name, part in parts.items() if len(part)}
