@@ -64,7 +64,7 @@ METRICS: dict[str, Metric] = {
         "share", "successes among its episodes in which the policy decided alone"
     ),
     "rollout/policy_lag": Metric("updates", "mean age of the policy that acted; 0 is on-policy"),
-    "rollout/dropped_episodes": Metric("episodes", "episodes refused as too old, so far"),
+    "rollout/dropped_episodes": Metric("episodes", "episodes refused as too old or of lost updates, so far"),
     "rollout/log_prob_gap": Metric(
         "nat", "actor's and learner's log-probs of the same actions; near 0 unless they disagree"
     ),

@@ -125,7 +125,7 @@ class PiRLAlgorithm(RLAlgorithm):
             if self.config.max_policy_lag is None
             else self.policy_version - self.config.max_policy_lag
         )
-        episodes, transitions = self._reader_of(replay_buffer).poll(oldest)
+        episodes, transitions = self._reader_of(replay_buffer).poll(oldest, self.policy_version)
         if self.config.transitions_per_update is not None:
             return transitions >= self.config.transitions_per_update
         return episodes >= self.config.episodes_per_update

@@ -17,7 +17,9 @@ class StoredEpisode:
     """Where one complete episode lies in the buffer."""
 
     slots: list[int]
-    policy_version: int  # oldest version any of its decisions was made with
+    # Of the weights its decisions were made with.
+    oldest_version: int
+    newest_version: int
 
 
 class RolloutReader:
@@ -34,11 +36,13 @@ class RolloutReader:
         self._open: list[int] = []
         self._episodes: deque[StoredEpisode] = deque()
 
-    def poll(self, oldest_version: float) -> tuple[int, int]:
-        """Take notice of what was added, drop what is too old.
+    def poll(self, oldest_version: float, newest_version: float) -> tuple[int, int]:
+        """Take notice of what was added; drop and count what is too old, or of a future that was lost.
 
         Args:
-            oldest_version: episodes begun with weights older than this are dropped and counted.
+            oldest_version: episodes begun with older weights are dropped.
+            newest_version: episodes with newer weights are, too: a learner that lost its last updates may
+                receive what actors did with them.
 
         Returns:
             Complete unread episodes and their transitions.
@@ -55,7 +59,11 @@ class RolloutReader:
                 f"buffer.online_capacity: {self.buffer.capacity} transitions cannot hold an update's "
                 f"rollouts ({unread} unread); raise it, or lower algorithm.episodes_per_update"
             )
-        fresh = deque(episode for episode in self._episodes if episode.policy_version >= oldest_version)
+        fresh = deque(
+            episode
+            for episode in self._episodes
+            if oldest_version <= episode.oldest_version and episode.newest_version <= newest_version
+        )
         self.dropped += len(self._episodes) - len(fresh)
         self._episodes = fresh
         return len(fresh), sum(len(episode.slots) for episode in fresh)
@@ -90,7 +98,7 @@ class RolloutReader:
         self._open.append(slot)
         if bool(self.buffer.dones[slot]) or bool(self.buffer.truncateds[slot]):
             versions = self.buffer.complementary_info["policy_version"][self._open]
-            self._episodes.append(StoredEpisode(self._open, int(versions.min())))
+            self._episodes.append(StoredEpisode(self._open, int(versions.min()), int(versions.max())))
             self._open = []
 
 
