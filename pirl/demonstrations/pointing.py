@@ -2,11 +2,11 @@
 
 Pretrained vision-language models can point at what an instruction names; a policy as small as those of the
 examples is born blind. Each frame shows a scene whose objects were moved, with the arm put into one of the
-expert's postures; in half of them the hand is as near to where it goes as the expert's was, give or take a
-few centimetres, for there a wrist camera tells the most. A frame's action is an absolute pose: of a closed
-hand at the place where the object belongs if the object is in the hand, else of an open one at the object,
-also where a closed, empty hand is at that place already. It is the same for all frames of a scene, so that a
-chunk of actions is, too. No frame shows how the task is done.
+expert's postures. In half of them the posture is one of those nearest to where the hand goes, and the hand as
+near to it as the expert's was, give or take a few centimetres: there a wrist camera tells the most. A frame's
+action is an absolute pose: of a closed hand at the place where the object belongs if the object is in the
+hand, else of an open one at the object, also where a closed, empty hand is at that place already. It is the
+same for all frames of a scene, so that a chunk of actions is, too. No frame shows how the task is done.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import functools
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from math import ceil
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -36,8 +37,9 @@ LAYOUT, CONTROL_MODE = "xvla", "absolute"
 SCENES_PER_JOB = 50
 # Scenes whose object is in the hand, and those whose hand is closed and empty, where goals name destinations.
 HOLDING_SHARE, EMPTY_SHARE = 1 / 4, 1 / 6
-# Frames whose hand is where the expert's was, seen from the place it goes to, and how far off they are.
-NEAR_SHARE = 1 / 2
+# Frames whose hand is where the expert's was, seen from the place it goes to, in one of the postures that are
+# nearest to there, and how far off they are.
+NEAR_SHARE, NEAREST_POSTURES = 1 / 2, 1 / 3
 NEAR_SD = (0.03, 0.03, 0.01)  # along x, y and z, m
 
 
@@ -142,11 +144,12 @@ def _draw_scene(
     place = puppet.goes_to(Hand.OPEN if hand is Hand.EMPTY else hand)
     images: dict[str, list[np.ndarray]] = {}
     states = []
-    for index in rng.integers(len(postures[hand]), size=pointing.frames):
-        posture = postures[hand][index]
+    for near in rng.random(pointing.frames) < NEAR_SHARE:
+        choice = postures[hand][: ceil(NEAREST_POSTURES * len(postures[hand])) if near else None]
+        posture = choice[rng.integers(len(choice))]
         joint_noise = rng.normal(0.0, JOINT_SD, len(posture.arm))
-        near = anchor + posture.offset + rng.normal(0.0, NEAR_SD) if rng.random() < NEAR_SHARE else None
-        puppet.take(posture, joint_noise, near)
+        target = anchor + posture.offset + rng.normal(0.0, NEAR_SD) if near else None
+        puppet.take(posture, joint_noise, target)
         observation = simulation.look()
         for name, picture in observation["pixels"].items():
             images.setdefault(name, []).append(turn(picture))

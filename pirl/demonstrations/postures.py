@@ -114,7 +114,10 @@ class Puppet:
 
 
 def expert_postures(simulation: LiberoSimulation, seed: int) -> Postures:
-    """Wherever the expert takes arm and fingers; the empty hand is the holding one with its fingers shut."""
+    """Wherever the expert takes arm and fingers, nearest to where it goes first.
+
+    The empty hand is the holding one with its fingers shut.
+    """
     postures: Postures = {hand: [] for hand in Hand}
     for episode in range(EPISODES):
         simulation.reset(Start("wide", seed=seed + episode))
@@ -128,6 +131,8 @@ def expert_postures(simulation: LiberoSimulation, seed: int) -> Postures:
                 postures[Hand.HOLDING].append(puppet.posture(Hand.HOLDING))
             if success or expert.done:
                 break
+    for of_hand in postures.values():
+        of_hand.sort(key=lambda posture: float(np.linalg.norm(posture.offset)))
     shut = np.zeros(2)
     postures[Hand.EMPTY] = [p._replace(fingers=shut, held=None) for p in postures[Hand.HOLDING]]
     return postures

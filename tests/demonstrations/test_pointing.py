@@ -1,5 +1,6 @@
 """Pointing data: the object is where the action says, in a data set that LeRobot reads."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -8,7 +9,7 @@ from lerobot.datasets import LeRobotDataset
 
 from pirl.demonstrations.datasets import SIDECAR
 from pirl.demonstrations.pointing import Pointing, _draw_scene, _open, write_pointing
-from pirl.demonstrations.postures import expert_postures
+from pirl.demonstrations.postures import Hand, expert_postures
 from pirl.envs.expert.scene import Scene
 from pirl.envs.expert.skills import holding
 from pirl.envs.starts import Start
@@ -60,6 +61,23 @@ def test_a_holding_hand_points_at_the_destination_and_any_other_at_the_object():
         seen.add((float(action[9]), scene.finger_gap < 0.01))
     # The object in the hand; hand open; hand closed and empty.
     assert seen == {(1.0, False), (0.0, False), (0.0, True)}
+
+
+def test_half_of_the_frames_are_seen_from_near():
+    simulation = _open(POINTING, 0)
+    postures = expert_postures(simulation, 3)
+    pointing = dataclasses.replace(POINTING, frames=20)
+    shares = []
+    for seed in range(8):
+        columns = _draw_scene(
+            pointing, simulation, Start("sampled", seed=seed), postures, np.random.default_rng(seed)
+        )
+        hand = Hand.HOLDING if columns["action"][0, 9] else Hand.OPEN
+        nearest = np.linalg.norm([p.offset for p in postures[hand][: len(postures[hand]) // 3]], axis=1)
+        places = columns["action"][:, :3] - columns["observation.state"][:, :3]
+        shares.append(np.mean(np.linalg.norm(places, axis=1) < nearest.max() + 0.03))
+    # The near half, most of it, and a share of the rest.
+    assert 0.5 < np.mean(shares) < 0.85
 
 
 def test_scenes_differ_and_records_say_which(root):

@@ -34,6 +34,12 @@ def test_the_expert_takes_many_postures_of_every_kind(postures):
     assert len(postures[Hand.EMPTY]) == len(postures[Hand.HOLDING])
 
 
+def test_those_nearest_to_where_the_hand_goes_come_first(postures):
+    for of_hand in postures.values():
+        distances = [np.linalg.norm(posture.offset) for posture in of_hand]
+        assert distances == sorted(distances) and distances[0] < 0.12 < distances[-1]
+
+
 def test_an_open_hand_is_put_as_near_to_the_object_as_the_expert_was(puppet, postures):
     posture = postures[Hand.OPEN][-1]
     puppet.take(posture, STILL)
