@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.workflow.clones import snakemake
+from tests.workflow.clones import make_clone, snakemake, write_outputs
 
 TESTS = {"smoke_eval", "wide_eval", "exact_eval", "suite_eval", "report"}
 AFTER_TRAINING = {"select", *TESTS}
@@ -63,3 +63,34 @@ def test_further_seeds_are_trained_selected_and_tested_in_folders_of_their_own(p
     assert (counts["train"], counts["select"]) == ("3", "3")
     assert counts["suite_eval"] == "5"  # and replay, and the warm start
     assert "results/seeds/sac/seed_2/suites.json" in plan
+
+
+def test_a_setting_of_one_recipe_trains_that_one_anew(tmp_path):
+    project = make_clone(tmp_path)
+    write_outputs(project, "smoke")
+    snakemake(project, "smoke", "--touch")
+    trainings = {
+        f"results/smoke/{recipe}/train.json" for recipe in ("sac", "pi_rl_flow_sde", "pi_rl_flow_noise")
+    }
+    for training in trainings:
+        (project / training).unlink()
+    # Snakemake knows the settings of what it has run.
+    (project / "workflow/scripts/train.py").write_text(
+        "import pathlib, sys\n"
+        "recipe = sys.argv[sys.argv.index('--recipe') + 1]\n"
+        "pathlib.Path(f'results/smoke/{recipe}/train.json').write_text('{}')\n"
+    )
+    snakemake(project, "smoke", "--until", "train")
+    config = project / "configs" / "smoke.yaml"
+    original = yaml.safe_load(config.read_text())
+    for section, setting, changed in (
+        ("sac", {"batch_size": 7}, {"sac"}),
+        ("flow_noise", {"noise_std_max": 0.3}, {"pi_rl_flow_noise"}),
+        ("pi_rl", {"gamma": 0.5}, {"pi_rl_flow_sde", "pi_rl_flow_noise"}),
+    ):
+        train = original["train"] | {section: original["train"].get(section, {}) | setting}
+        config.write_text(yaml.safe_dump(original | {"train": train}, sort_keys=False))
+        plan = snakemake(project, "smoke", "--dry-run", "--until", "train")
+        assert {training for training in trainings if f"output: {training}" in plan} == {
+            f"results/smoke/{recipe}/train.json" for recipe in changed
+        }

@@ -1,5 +1,19 @@
 """Online reinforcement learning: one job per recipe holds the learner and its actors."""
 
+from pirl.experiment.recipes import run_settings, split_seed, with_seed
+
+
+def training_settings(wildcards):
+    """What learner and actors are told: only a change of that trains a recipe anew."""
+    recipe, seed = split_seed(wildcards.recipe)
+    return run_settings(
+        config if seed is None else with_seed(config, seed),
+        recipe,
+        warm_start=Path(rules.warm_start.output.policy),
+        demonstrations=Path(rules.demos.output.libero),
+        output_dir=Path(RUNS, wildcards.recipe),
+    )
+
 
 rule train:
     input:
@@ -32,13 +46,7 @@ rule train:
     params:
         config=str(CONFIG_FILE),
         runs=RUNS,
-        settings=[
-            config["train"],
-            config["simulation"],
-            config["seed"],
-            config["suite"],
-            config["task_ids"],
-        ],
+        settings=training_settings,
     shell:
         "python {input.script} --config {params.config} --recipe {wildcards.recipe}"
         " --warm-start {input.policy} --demonstrations {input.demonstrations}"
