@@ -44,7 +44,8 @@ the keys that come from LeRobot as they are: `output_dir`, `seed`, `resume`, `ba
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages and assets that are made here."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8").replace("](docs/", "](")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    readme = readme.replace("](docs/", "](").replace('="docs/', '="')
     mermaid = Path(str(distribution("artoo-mermaid").locate_file("artoo_mermaid"))) / MERMAID
     files.append(File.generated(config, "index.md", content=readme))
     files.append(File.generated(config, "configuration.md", content=configuration_page()))
