@@ -23,8 +23,10 @@ def split_seed(name: str) -> tuple[str, int | None]:
     return recipe, int(seed) if seed else None
 
 
-def with_seed(experiment: dict[str, Any], seed: int) -> dict[str, Any]:
-    """The experiment as it is trained with another seed: on the same data, from other starts."""
+def with_seed(experiment: dict[str, Any], seed: int | None) -> dict[str, Any]:
+    """The experiment as it is trained with another seed: same data, other starts; None: its own seed."""
+    if seed is None:
+        return experiment
     further = seed - experiment["seed"]
     train = experiment["train"]
     train = {**train, "seed_base": train["seed_base"] + further * STARTS_PER_SEED}

@@ -66,7 +66,7 @@ def stage(name: str, arguments: argparse.Namespace, recipe: str | None = None) -
     try:
         experiment = load_experiment(arguments.config)
         base, seed = split_seed(recipe) if recipe else (None, None)
-        trained = experiment if seed is None else with_seed(experiment, seed)
+        trained = with_seed(experiment, seed)
         with _tracker(trained, name, base, results / "tracking" / label) as tracker:
             yield StageRun(experiment, trained, base, results, tracker)
             wall_s = time.perf_counter() - began

@@ -53,6 +53,7 @@ def test_in_absolute_control_sac_still_acts_in_steps(experiment):
 def test_another_seed_trains_from_other_starts_and_is_evaluated_on_the_same(experiment):
     assert split_seed("pi_rl_flow_sde/seed_12") == ("pi_rl_flow_sde", 12)
     assert split_seed("sac") == ("sac", None)
+    assert with_seed(experiment, None) == experiment
     other = with_seed(experiment, 2)
     first, second = settings(experiment, "sac"), settings(other, "sac")
     assert (first["seed"], second["seed"]) == (0, 2)

@@ -7,7 +7,7 @@ def training_settings(wildcards):
     """What learner and actors are told: only a change of that trains a recipe anew."""
     recipe, seed = split_seed(wildcards.recipe)
     return run_settings(
-        config if seed is None else with_seed(config, seed),
+        with_seed(config, seed),
         recipe,
         warm_start=Path(rules.warm_start.output.policy),
         demonstrations=Path(rules.demos.output.libero),
