@@ -1,4 +1,4 @@
-"""Simpler things to look at: visual meshes with a tenth of the faces, textures no larger than they show.
+"""Simpler things to look at: visual meshes with a twentieth of the faces, textures no larger than they show.
 
 A software renderer spends nearly all its time on vertices, and LIBERO's scanned objects have 10,000 to 60,000
 faces each for some 30 pixels. Collision meshes are never touched: physics stays the same.
@@ -17,13 +17,13 @@ import numpy as np
 from pirl.envs.assets import cache_folder
 
 # Share of faces kept, but never fewer than `MIN_FACES`.
-KEEP = 0.1
-MIN_FACES = 800
+KEEP = 0.04
+MIN_FACES = 300
 # Largest deviation allowed, relative to the mesh's extent.
 MAX_ERROR = 0.01
 MAX_TEXTURE = 512  # pixels along a side
 # Part of each cached file's key; raise it whenever the result would change.
-VERSION = 2
+VERSION = 3
 
 
 def simplify_visuals(model: mujoco.MjModel) -> None:
