@@ -21,7 +21,7 @@ export TOKENIZERS_PARALLELISM := false
 # Idle threads sleep: on a shared machine spinning ones slow a two-thread step tenfold.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help setup report smoke slurm test test-slow test-chaos test-slurm lint bench-env bench-update bench-starts bench-actors bench-rollouts bench-evaluation bench-cloning pull mlflow docs docs-serve clean
+.PHONY: help setup report smoke ablations slurm test test-slow test-chaos test-slurm lint bench-env bench-update bench-starts bench-actors bench-rollouts bench-evaluation bench-cloning pull mlflow docs docs-serve clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -38,6 +38,11 @@ report: setup ## the whole pipeline with CONFIG (configs/default.yaml), up to th
 smoke: setup ## the same pipeline with configs/smoke.yaml: every stage, minutes
 	$(RUN) snakemake --configfile configs/smoke.yaml --cores $(CORES) all
 
+ablations: setup ## one training per file of configs/ablations, from what `make report` left; three hours
+	for config in configs/ablations/*.yaml; do \
+		$(RUN) snakemake --configfile $$config --cores $(CORES) results/$$(basename $$config .yaml)/pi_rl_flow_sde/smoke_wide.json; done
+	$(RUN) python -m pirl.reporting.ablations configs/ablations
+
 slurm: setup ## make report, every rule a Slurm job (workflow/profiles/slurm)
 	$(RUN) snakemake report --workflow-profile workflow/profiles/slurm --configfile $(CONFIG)
 
@@ -50,7 +55,12 @@ test-slow: setup ## tests that take minutes each
 test-chaos: setup ## tests that kill real processes
 	$(RUN) pytest -m chaos
 
-test-slurm: setup ## the pipeline on a Slurm of one node, started for the test (apt-get install slurm-wlm munge)
+test-ablations: setup ## one training per file of configs/ablations, from what `make report` left; three hours
+	for config in configs/ablations/*.yaml; do \
+		$(RUN) snakemake --configfile $$config --cores $(CORES) results/$$(basename $$config .yaml)/pi_rl_flow_sde/smoke_wide.json; done
+	$(RUN) python -m pirl.reporting.ablations configs/ablations
+
+slurm: setup ## the pipeline on a Slurm of one node, started for the test (apt-get install slurm-wlm munge)
 	$(RUN) pytest -m slurm
 
 lint: setup ## formatter, linter, types, workflow

@@ -122,7 +122,7 @@ def load_results(folder: Path, recipes: list[str], seeds: Sequence[int] = (0,)) 
     folder = Path(folder)
     timings = {}
     for path in sorted((folder / "timings").rglob("*.json")):
-        timing = _read(path, "the stage of that name")
+        timing = read_result(path, "the stage of that name")
         timings[timing["stage"]] = float(timing["wall_s"])
     trained = [
         _load_recipe(folder, name if seed == seeds[0] else f"{name}/seed_{seed}", seed if seeds[1:] else None)
@@ -181,29 +181,35 @@ def _load_recipe(folder: Path, path: str, seed: int | None) -> RecipeResults:
     own = folder / path
     trained = path not in (REPLAY, WARM_START)
     tests = {
-        test: _read(own / f"{test}.json", f"stage {stage}, recipe {path}")
+        test: read_result(own / f"{test}.json", f"stage {stage}, recipe {path}")
         for test, stage in TEST_STAGES.items()
         if test in REQUIRED or (own / f"{test}.json").is_file()
     }
     return RecipeResults(
         path=path,
         seed=seed,
-        training=_read(own / "train.json", f"stage train, recipe {path}") if trained else None,
-        selected=_read(own / "selected.json", f"stage {'select' if trained else path}, recipe {path}"),
+        training=read_result(own / "train.json", f"stage train, recipe {path}") if trained else None,
+        selected=read_result(own / "selected.json", f"stage {'select' if trained else path}, recipe {path}"),
         tests=tests,
-        episodes={test: _episodes(own, summary) for test, summary in tests.items()},
+        episodes={test: read_episodes(own, summary) for test, summary in tests.items()},
         videos=sorted(file for file in (own / "videos").glob("*") if file.suffix in VIDEO_SUFFIXES),
     )
 
 
-def _episodes(own: Path, summary: Mapping[str, Any]) -> dict[Hashable, bool]:
+def read_episodes(own: Path, summary: Mapping[str, Any]) -> dict[Hashable, bool]:
+    """Success by episode, keyed by what names it, of a test whose summary lies in the folder `own`."""
     file = summary.get("episodes_file")
     records = read_json_lines(own / Path(file).name) if file else []
     key = ("suite", "task_id", "start_kind", "start_index", "start_seed")
     return {tuple(record[part] for part in key): bool(record["success"]) for record in records}
 
 
-def _read(path: Path, writer: str) -> dict[str, Any]:
+def read_result(path: Path, writer: str) -> dict[str, Any]:
+    """A stage's JSON.
+
+    Raises:
+        ReportError: naming the file and who writes it.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pirl.algorithms.pi_rl.configuration import PiRLConfig
 from pirl.experiment.config import PROJECT_ROOT, SCHEMA_PATH, ExperimentError, load_experiment
 from pirl.experiment.recipes import run_settings
 
@@ -29,7 +30,10 @@ def test_shipped_experiments_are_valid(path):
         settings = run_settings(
             experiment, recipe, warm_start=Path("w"), demonstrations=Path("d"), output_dir=Path("o")
         )
-        assert settings["algorithm"]["type"] == ("sac" if recipe == "sac" else "pi_rl")
+        algorithm = settings["algorithm"]
+        assert algorithm.pop("type") == ("sac" if recipe == "sac" else "pi_rl")
+        if recipe != "sac":
+            PiRLConfig(**algorithm)  # refuses what does not go together
 
 
 def test_an_empty_file_is_all_defaults(tmp_path):
