@@ -1,7 +1,8 @@
 """Run a stock LeRobot command with LIBERO's files configured, so that it asks nothing and fetches nothing.
 
 Data sets are read as LeRobot does, only without decoding pictures in vain (`pirl.demonstrations.reading`);
-ACCELERATE_MIXED_PRECISION counts (bf16 where the device has it), and `--optimizer.type=muon` is known.
+ACCELERATE_MIXED_PRECISION counts (bf16 where the device has it), PIRL_DROPOUT is the probability of dropout
+layers where it is given, and `--optimizer.type=muon` is known.
 
 `python -m pirl.stock lerobot-eval --policy.path=results/smoke/sac/policy --env.type=libero ...`
 """
@@ -30,6 +31,8 @@ def main() -> None:
     read_by_column()
     if precision := os.environ.get("ACCELERATE_MIXED_PRECISION"):
         train_in(precision)
+    if dropout := os.environ.get("PIRL_DROPOUT"):
+        train_dropping(float(dropout))
     sys.argv = sys.argv[1:]
     commands[sys.argv[0]].load()()
 
@@ -55,6 +58,23 @@ def train_in(precision: str) -> None:
             super().__init__(**settings)
 
     accelerate.Accelerator = Accelerator  # type: ignore[misc]
+
+
+def train_dropping(probability: float) -> None:
+    """Let lerobot-train's policies have this probability in their dropout layers; XVLA's is no setting."""
+    import torch
+    from lerobot.scripts import lerobot_train
+
+    stock = lerobot_train.make_policy
+
+    def make_policy(*arguments: Any, **settings: Any) -> Any:
+        policy = stock(*arguments, **settings)
+        for module in policy.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = probability
+        return policy
+
+    lerobot_train.make_policy = make_policy
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 
 import accelerate
 import pytest
+import torch
 from accelerate.state import AcceleratorState
 
-from pirl.stock import train_in
+from pirl.stock import train_dropping, train_in
 
 
 @pytest.fixture
@@ -29,3 +30,14 @@ def test_the_precision_asked_for_wins_over_that_of_the_weights(fresh_accelerate,
 def test_bfloat16_is_left_alone_where_it_is_emulated(fresh_accelerate, monkeypatch):
     monkeypatch.setattr("pirl.stock.has_bfloat16", lambda device_type: False)
     assert precision_of("bf16") == "no"
+
+
+def test_dropout_is_as_asked_for(monkeypatch):
+    from lerobot.scripts import lerobot_train
+
+    made = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Sequential(torch.nn.Dropout(0.1)))
+    monkeypatch.setattr(lerobot_train, "make_policy", lambda config, ds_meta: made)
+    train_dropping(0.0)
+    policy = lerobot_train.make_policy("config", ds_meta=None)
+    assert policy is made
+    assert policy[1][0].p == 0.0

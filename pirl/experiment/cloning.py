@@ -84,6 +84,8 @@ def clone(experiment: dict[str, Any], dataset: Path, work_dir: Path, section: st
     environment = KEEP_BUFFERS | os.environ
     if precision := experiment[section]["mixed_precision"]:
         environment["ACCELERATE_MIXED_PRECISION"] = precision
+    if (dropout := experiment[section]["dropout"]) is not None:
+        environment["PIRL_DROPOUT"] = str(dropout)
     if subprocess.run(command, env=environment, check=False).returncode != 0:
         raise RuntimeError("lerobot-train failed; its own messages stand above")
     return work_dir / "checkpoints" / "last" / "pretrained_model"
