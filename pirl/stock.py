@@ -62,19 +62,22 @@ def train_in(precision: str) -> None:
 
 def train_dropping(probability: float) -> None:
     """Let lerobot-train's policies have this probability in their dropout layers; XVLA's is no setting."""
-    import torch
     from lerobot.scripts import lerobot_train
 
     stock = lerobot_train.make_policy
+    lerobot_train.make_policy = lambda *arguments, **settings: set_dropout(
+        stock(*arguments, **settings), probability
+    )
 
-    def make_policy(*arguments: Any, **settings: Any) -> Any:
-        policy = stock(*arguments, **settings)
-        for module in policy.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = probability
-        return policy
 
-    lerobot_train.make_policy = make_policy
+def set_dropout(policy: Any, probability: float) -> Any:
+    """The policy, its dropout layers with this probability."""
+    import torch
+
+    for module in policy.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = probability
+    return policy
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@
 
 Reading: one frame with its chunk of actions, by LeRobot's own reader and by column, taking turns. A step:
 forward, backward and AdamW of the default experiment's XVLA on random frames, without the settings of
-`pirl.allocation` and with them, then with them in bfloat16 and in float32, each in a process of its own,
-taking turns. All as medians.
+`pirl.allocation` and with them, then with them in bfloat16 and in float32, without dropout and with it, each
+in a process of its own, taking turns. All as medians.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ from pirl.demonstrations.episodes import Episode
 from pirl.demonstrations.reading import ColumnReader
 from pirl.envs.starts import Start
 from pirl.files import write_json_atomically
+from pirl.stock import set_dropout
 
-STOCK, HERE, BFLOAT16 = "stock", "here", "bfloat16"
+STOCK, HERE, BFLOAT16, NO_DROPOUT = "stock", "here", "bfloat16", "no dropout"
 CHUNK, PIXELS, FRAMES, BATCH, STEPS = 8, 64, 200, 64, 8
 
 
@@ -45,15 +46,16 @@ def main() -> None:
     )
     parser.add_argument("--repetitions", type=int, default=3, help="turns of each side")
     parser.add_argument("--output", type=Path, default=Path("results/bench/cloning.json"))
-    parser.add_argument("--step-alone", choices=[STOCK, HERE, BFLOAT16], help=argparse.SUPPRESS)
+    parser.add_argument("--step-alone", choices=[STOCK, HERE, BFLOAT16, NO_DROPOUT], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.step_alone:
-        print(json.dumps(step_seconds(bfloat16=arguments.step_alone == BFLOAT16)))
+        print(json.dumps(step_seconds(arguments.step_alone)))
         return
     seconds = {
         "read": reading(arguments.repetitions),
         "step": stepping((STOCK, HERE), arguments.repetitions),
         "step_bfloat16": stepping((BFLOAT16, HERE), arguments.repetitions),
+        "step_no_dropout": stepping((NO_DROPOUT, HERE), arguments.repetitions),
     }
     figures = {
         f"{name}_ms": {side: 1e3 * value for side, value in sides.items()} for name, sides in seconds.items()
@@ -117,9 +119,11 @@ def stepping(sides: tuple[str, ...], repetitions: int) -> dict[str, float]:
     return taking_turns({side: lambda s=side: alone(s) for side in sides}, repetitions)
 
 
-def step_seconds(bfloat16: bool) -> float:
+def step_seconds(side: str) -> float:
     """Median of some training steps in this process, in bfloat16 whether or not the CPU has it."""
     policy = make_policy("tiny_xvla").train()
+    if side == NO_DROPOUT:
+        set_dropout(policy, 0.0)
     optimizer = torch.optim.AdamW(policy.parameters())
     batch = {
         "observation.images.image": torch.rand(BATCH, 3, PIXELS, PIXELS),
@@ -132,7 +136,7 @@ def step_seconds(bfloat16: bool) -> float:
     seconds = []
     for _ in range(STEPS):
         began = time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=side == BFLOAT16):
             loss = policy.forward(batch)[0]
         loss.backward()
         optimizer.step()
