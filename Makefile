@@ -55,12 +55,7 @@ test-slow: setup ## tests that take minutes each
 test-chaos: setup ## tests that kill real processes
 	$(RUN) pytest -m chaos
 
-test-ablations: setup ## one training per file of configs/ablations, from what `make report` left; three hours
-	for config in configs/ablations/*.yaml; do \
-		$(RUN) snakemake --configfile $$config --cores $(CORES) results/$$(basename $$config .yaml)/pi_rl_flow_sde/smoke_wide.json; done
-	$(RUN) python -m pirl.reporting.ablations configs/ablations
-
-slurm: setup ## the pipeline on a Slurm of one node, started for the test (apt-get install slurm-wlm munge)
+test-slurm: setup ## the pipeline on a Slurm of one node, started for the test (apt-get install slurm-wlm munge)
 	$(RUN) pytest -m slurm
 
 lint: setup ## formatter, linter, types, workflow
