@@ -38,7 +38,7 @@ report: setup ## the whole pipeline with CONFIG (configs/default.yaml), up to th
 smoke: setup ## the same pipeline with configs/smoke.yaml: every stage, minutes
 	$(RUN) snakemake --configfile configs/smoke.yaml --cores $(CORES) all
 
-ablations: setup ## one training per file of configs/ablations, from what `make report` left; three hours
+ablations: setup ## one training per file of configs/ablations, from what `make report` left; three hours (estimate)
 	for config in configs/ablations/*.yaml; do \
 		$(RUN) snakemake --configfile $$config --cores $(CORES) results/$$(basename $$config .yaml)/pi_rl_flow_sde/smoke_wide.json; done
 	$(RUN) python -m pirl.reporting.ablations configs/ablations

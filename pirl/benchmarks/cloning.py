@@ -120,7 +120,7 @@ def stepping(sides: tuple[str, ...], repetitions: int) -> dict[str, float]:
 
 
 def step_seconds(side: str) -> float:
-    """Median of some training steps in this process, in bfloat16 whether or not the CPU has it."""
+    """Median of some training steps of a side in this process; BFLOAT16 whether or not the CPU has it."""
     policy = make_policy("tiny_xvla").train()
     if side == NO_DROPOUT:
         set_dropout(policy, 0.0)

@@ -1,4 +1,4 @@
-"""Simpler things to look at: visual meshes with a twentieth of the faces, textures no larger than they show.
+"""Simpler things to look at: visual meshes with a 25th of the faces, textures no larger than they show.
 
 A software renderer spends nearly all its time on vertices, and LIBERO's scanned objects have 10,000 to 60,000
 faces each for some 30 pixels. Collision meshes are never touched: physics stays the same.
