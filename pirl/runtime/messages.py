@@ -81,8 +81,9 @@ def decode_transitions(data: bytes) -> list[Transition]:
         raise MessageError(f"transitions cannot be read: {error}") from error
     if not isinstance(transitions, list) or not transitions:
         raise MessageError("transitions message is not a non-empty list")
+    finite: dict[int, Any] = {}
     for index, transition in enumerate(transitions):
-        _check_transition(transition, index)
+        _check_transition(transition, index, finite)
     return transitions
 
 
@@ -99,7 +100,8 @@ def _check_archive(data: bytes) -> None:
         raise MessageError("transitions claim to be larger than the message")
 
 
-def _check_transition(transition: Any, index: int) -> None:
+def _check_transition(transition: Any, index: int, finite: dict[int, Any]) -> None:
+    """Check one; `finite` are tensors seen to be, by identity: a next state is the state of what follows."""
     if not isinstance(transition, dict):
         raise MessageError(f"transition {index} is not a dict")
     missing = [key for key in TRANSITION_KEYS if key not in transition]
@@ -112,8 +114,11 @@ def _check_transition(transition: Any, index: int) -> None:
         for key, value in tensors.items():
             if not isinstance(value, torch.Tensor):
                 raise MessageError(f"transition {index}: {group}[{key!r}] is not a tensor")
+            if id(value) in finite:
+                continue
             if value.is_floating_point() and not bool(torch.isfinite(value).all()):
                 raise NotFiniteError(f"transition {index}: {group}[{key!r}] holds NaN or infinity")
+            finite[id(value)] = value
     action = transition["action"]
     if not isinstance(action, torch.Tensor):
         raise MessageError(f"transition {index}: action is not a tensor")

@@ -45,6 +45,7 @@ class _Slot:
     began: float
     observation: dict[str, Any] | None = None
     scene_state: np.ndarray | None = None
+    state: dict[str, Tensor] = field(default_factory=dict)
     transitions: list[Transition] = field(default_factory=list)
     result: WorkerResult | None = None
 
@@ -145,9 +146,10 @@ class EpisodeCollector:
         finished: list[tuple[Episode, int]] = []
         deciding: list[int] = []
         for row, (worker, slot) in enumerate(zip(ready, active, strict=True)):
-            state = {key: value[row : row + 1].clone() for key, value in states.items()}
+            # One tensor ends a decision and begins the next: a message holds it once.
+            slot.state = {key: value[row : row + 1].cpu().clone() for key, value in states.items()}
             if slot.result is not None:
-                _complete(slot.transitions[-1], slot.result, state)
+                _complete(slot.transitions[-1], slot.result, slot.state)
                 if slot.result.terminated or slot.result.truncated:
                     finished.append((self._finish(slot), worker))
                     continue
@@ -163,7 +165,6 @@ class EpisodeCollector:
                 slot.transitions.append(
                     self._open(
                         slot,
-                        {k: v[position : position + 1] for k, v in inputs.items()},
                         decision.action[position : position + 1],
                         {k: v[position : position + 1] for k, v in decision.complementary_info.items()},
                         policy_version,
@@ -176,7 +177,6 @@ class EpisodeCollector:
     def _open(
         self,
         slot: _Slot,
-        state: dict[str, Tensor],
         action: Tensor,
         info: dict[str, Tensor],
         policy_version: int,
@@ -194,7 +194,7 @@ class EpisodeCollector:
         if slot.scene_state is not None:
             complementary[SCENE_STATE] = torch.from_numpy(slot.scene_state)[None]
         return Transition(
-            state={key: value.to("cpu").clone() for key, value in state.items()},
+            state=slot.state,
             action=action.detach().reshape(1, -1).to("cpu", torch.float32).clone(),
             reward=0.0,
             next_state={},
@@ -228,7 +228,7 @@ def _scenes(slots: list[_Slot]) -> Tensor | None:
 
 def _complete(transition: Transition, result: WorkerResult, next_state: dict[str, Tensor]) -> None:
     transition["reward"] = float(result.reward)
-    transition["next_state"] = {key: value.to("cpu") for key, value in next_state.items()}
+    transition["next_state"] = next_state
     transition["done"] = bool(result.terminated)
     transition["truncated"] = bool(result.truncated)
     info = transition["complementary_info"]

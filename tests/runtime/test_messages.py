@@ -101,6 +101,13 @@ def test_a_faulty_transition_is_named(changes, fault):
         decode_transitions(transitions_to_bytes([make_transition(), make_transition(**changes)]))
 
 
+def test_what_is_not_finite_is_found_in_a_state_that_two_transitions_share():
+    shared = {"observation.state": torch.full((1, 3), float("nan"))}
+    message = transitions_to_bytes([make_transition(next_state=shared), make_transition(state=shared)])
+    with pytest.raises(MessageError, match="transition 0: next_state"):
+        decode_transitions(message)
+
+
 def test_an_incomplete_transition_is_named():
     transition = make_transition()
     del transition["reward"]
