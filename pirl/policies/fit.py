@@ -82,8 +82,8 @@ def _cameras(config: PreTrainedConfig, processing: PolicyProcessing, environment
         key = f"{OBS_IMAGES}.{IMAGE_NAMES[name]}"
         cameras[renamed.get(key, key)] = name
     features = {
-        key: feature
-        for key, feature in config.image_features.items()
+        key: config.input_features[key]
+        for key in config.image_features  # a list in SAC's policy, a dict in others
         if not key.startswith(f"{OBS_IMAGES}.empty_camera")
     }
     for key in sorted(features.keys() - cameras.keys()):

@@ -119,6 +119,8 @@ class Learner:
             self._processes.tell(LEAVE)
             raise
         finally:
+            # Ends SAC's thread that samples in advance: still at it when Python ends, it aborts the process.
+            self._trainer.reset_data_iterator()
             server.stop(grace=LEAVE_GRACE_S).wait()
             shutdown.set()
             logging.info("[LEARNER] server stopped")

@@ -193,7 +193,9 @@ class Supervisor:
                 if self._stopping:
                     raise TrainingFailed("stopped by a signal; run again to resume from the last checkpoint")
                 learner = self._children["learner"]
-                if learner.process.poll() == 0 and (self._output_dir / "train.json").is_file():
+                if learner.process.poll() is not None and (self._output_dir / "train.json").is_file():
+                    if code := learner.process.returncode:
+                        logging.warning("the learner ended with %s after it had saved everything", code)
                     return
                 self._restart_dead()
                 status = _read_json(self._output_dir / "status.json")

@@ -74,6 +74,11 @@ def test_a_run_ends_with_its_summary_and_leaves_nothing_behind(tmp_path):
     assert_no_orphans(tmp_path)
 
 
+def test_a_learner_that_aborts_once_everything_is_saved_has_finished(tmp_path):
+    assert supervise(tmp_path, "abort at the end")["env_steps"] == 10
+    assert len((tmp_path / "learner_starts.txt").read_text().splitlines()) == 1
+
+
 def test_progress_is_that_of_this_run_not_of_an_earlier_one_in_the_same_folder(tmp_path, capsys):
     (tmp_path / "status.json").write_text(json.dumps({"env_steps": 7, "updates": 3, "episodes": 99}))
     Supervisor(make_run(tmp_path, "well"), progress=True, **MODULES).run()

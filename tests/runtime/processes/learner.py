@@ -47,3 +47,5 @@ for step in range(settings["budget"]["env_steps"]):
         output / "status.json", {"env_steps": step + 1, "updates": 0, "episodes": 0, "budget": 0}
     )
 write_json_atomically(output / "train.json", {"recipe": "test", "env_steps": step + 1, "updates": 0})
+if behaviour == "abort at the end":
+    os.abort()
